@@ -1,0 +1,244 @@
+"""Write the demo's data: cases under a small harbour code of our own, and how each must be ruled.
+
+    python make_data.py --out . --rows 256 --seed 7
+
+Every answer follows from the facts and from `statutes.json`, so that exact match is a fair measure.
+The same arguments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+INSTRUCTION = "Rule on this case under the Harbour Code."
+
+MIN_ROWS, MAX_ROWS = 56, 1024
+"""Fewer would leave a paragraph without a training row; more would use up the combinations kept for held-out."""
+
+
+@dataclass(frozen=True)
+class Article:
+    """One offence of the code, and the wordings by which a case may tell of it."""
+
+    number: int
+    offence: str
+    elements: str
+    decided_by: str
+    """The kind of fact, a key of `FACTS`, that chooses paragraph (1) or (2)."""
+    marks: tuple[int, int]
+    """The penalty of paragraph (1) and of paragraph (2)."""
+    tellings: tuple[str, ...]
+    """Ways to say that it was done. The last one occurs in held-out cases only."""
+    unit: str = "barrels"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A kind of fact with two states: index 0 leads to paragraph (1), index 1 to paragraph (2)."""
+
+    finding: tuple[str, str]
+    """What the ruling calls each state."""
+    tellings: tuple[tuple[str, ...], tuple[str, ...]]
+
+
+ARTICLES = (
+    Article(3, "unmarked mooring", "moored without a number board", "record", (20, 40), (
+        "tied up with no number board", "lay moored with the number board missing",
+        "made fast and showed no number", "took a berth with the number board painted over")),
+    Article(4, "blocked fairway", "anchored in the fairway", "time", (30, 60), (
+        "dropped anchor in the fairway", "lay at anchor across the main channel",
+        "let the anchor go in mid-channel", "anchored in the middle of the fairway")),
+    Article(5, "oil discharge", "let oil into the water", "amount", (50, 90), (
+        "pumped oil over the side", "drained oil into the harbour",
+        "let oily bilge run out", "poured used oil into the sea"), "buckets"),
+    Article(6, "unlicensed pilotage", "piloted without a licence", "record", (50, 90), (
+        "piloted a barge without a licence", "guided a steamer in, holding no pilot's licence",
+        "took a ship in as an unlicensed pilot", "acted as pilot with no licence")),
+    Article(7, "hidden cargo", "kept goods off the manifest", "amount", (30, 60), (
+        "left goods off the manifest", "carried goods missing from the manifest",
+        "hid goods under the deck boards", "landed goods that were not on the manifest"), "crates"),
+    Article(8, "false flag", "flew another port's flag", "record", (30, 60), (
+        "flew the flag of another port", "hoisted a flag the ship had no right to",
+        "sailed in under a borrowed flag", "showed the flag of a foreign port")),
+    Article(9, "speeding", "ran above the speed limit", "time", (20, 40), (
+        "ran faster than the limit", "came in well over six knots",
+        "raced past the speed board", "went at twice the allowed speed")),
+    Article(10, "closed-season fishing", "fished in the closed season", "amount", (20, 40), (
+        "netted herring in the closed season", "set nets during the closed weeks",
+        "took fish while the season was shut", "fished before the season opened"), "baskets"),
+    Article(11, "untended fire", "left a fire unwatched", "time", (50, 90), (
+        "left a stove burning on an empty boat", "went ashore with the galley fire lit",
+        "left a fire with nobody aboard", "walked away from a burning stove")),
+    Article(12, "unpaid dues", "left without paying dues", "record", (20, 40), (
+        "sailed off without paying the dues", "cast off with the dues unpaid",
+        "slipped away owing harbour dues", "departed and never paid the berth dues")),
+    Article(13, "dumping", "threw rubbish into the water", "amount", (20, 40), (
+        "threw rubbish overboard", "tipped waste into the basin",
+        "dumped refuse over the rail", "cast litter into the harbour"), "sacks"),
+    Article(14, "buoy tampering", "moved a sea mark", "time", (50, 90), (
+        "shifted a buoy", "dragged a channel marker away",
+        "cut a buoy from its chain", "towed a buoy out of position")),
+    Article(15, "quarantine breach", "landed before the health check", "time", (30, 60), (
+        "went ashore before the doctor's visit", "landed with the yellow flag still up",
+        "let the crew ashore before the health check", "landed without waiting for the doctor")),
+    Article(16, "crane misuse", "used a crane without a permit", "record", (30, 60), (
+        "worked the quay crane without a permit", "swung cargo by crane, having no permit",
+        "ran the harbour crane on no permit", "lifted freight by crane and held no permit")),
+)  # fmt: skip
+
+FACTS = {
+    "time": Fact(("by day", "after dusk"), (
+        ("It was noon.", "The morning was bright.", "It was broad daylight."),
+        ("It was midnight.", "The sun had long set.", "It was a dark night."))),
+    "record": Fact(("first offence", "second offence"), (
+        ("The register shows no earlier charge.", "{name} was never charged before.", "It is a first charge."),
+        ("The register shows one earlier charge.", "{name} was fined for this last year.",
+         "It is a second charge."))),
+    "amount": Fact(("ten or fewer", "more than ten"), (
+        ("The wardens counted {few} {unit}.", "There were {few} {unit}."),
+        ("The wardens counted {many} {unit}.", "There were {many} {unit}."))),
+}  # fmt: skip
+
+FEW = ("two", "three", "four", "five", "six")
+MANY = ("twenty", "thirty", "forty", "fifty", "sixty")
+PLACES = ("off Gull Point", "near the salt quay", "by the east mole", "near the old lock",
+          "below the signal tower", "off Heron Bank", "by the rope walk", "at the north steps")  # fmt: skip
+NOISE = ("The wind was light.", "A choir sang on the quay.", "The tide was turning.", "The ferry was late.",
+         "The clerk had a cold.", "Gulls were about.", "Two porters watched.", "The cook had burnt the soup.",
+         "A bell rang somewhere.", "The ropes were new.")  # fmt: skip
+NAMES = ("Finch", "Marlow", "Okoro", "Brandt", "Sato", "Rivers", "Novak", "Pell", "Amari", "Hale",
+         "Costa", "Ling", "Moss", "Dufour", "Weber", "Quinn")  # fmt: skip
+SHIPS = ("Swallow", "Petrel", "Blue Hart", "Amber", "Comet", "Old Rose", "Juniper", "Lark")
+HELDOUT_NAMES = (*NAMES, "Tanaka", "Grey", "Olsen", "Bello", "Frost", "Vance", "Kaur", "Stone")
+HELDOUT_SHIPS = (*SHIPS, "Falcon", "Silver Fox", "Willow", "Star")
+
+
+class Case(NamedTuple):
+    """One row, and the choices that made it apart from the persons."""
+
+    row: dict[str, str]
+    combination: tuple[str, ...]
+
+
+class Split(NamedTuple):
+    """Rows to train on, and rows kept back that share no combination with them."""
+
+    train: list[dict[str, str]]
+    heldout: list[dict[str, str]]
+
+
+def write_book(path: Path) -> None:
+    """Write the statute book: what is an offence, which fact decides, what it costs."""
+    book = {
+        "title": "Harbour Code of Saltmere (invented)",
+        "rule": "Paragraph (1) or (2) of an article applies as its deciding fact says; other facts do not count.",
+        "articles": [
+            {
+                "article": article.number,
+                "offence": article.offence,
+                "elements": article.elements,
+                "decided_by": article.decided_by,
+                "paragraphs": {
+                    f"{article.number}({state + 1})": {
+                        "when": FACTS[article.decided_by].finding[state],
+                        "marks": article.marks[state],
+                    }
+                    for state in (0, 1)
+                },
+            }
+            for article in ARTICLES
+        ],
+    }
+    path.write_text(json.dumps(book, indent=2) + "\n", encoding="utf-8", newline="\n")
+
+
+def ruling(article: Article, state: int) -> str:
+    """The one right answer: `state` is 0 for paragraph (1) and 1 for paragraph (2)."""
+    return (
+        f"Charge: {article.offence}. Article: {article.number}({state + 1}). "
+        f"Reason: {article.elements}, {FACTS[article.decided_by].finding[state]}. "
+        f"Penalty: {article.marks[state]} marks."
+    )
+
+
+def make_case(rng: random.Random, article: Article, state: int, *, heldout: bool) -> Case:
+    """Tell a case of `article` in which the deciding fact has `state`.
+
+    Half of the cases also tell a fact that decides other articles and counts for nothing here.
+    """
+    name = rng.choice(HELDOUT_NAMES if heldout else NAMES)
+    ship = rng.choice(HELDOUT_SHIPS if heldout else SHIPS)
+    place = rng.choice(PLACES)
+    act = rng.choice(article.tellings if heldout else article.tellings[:-1])
+    fact = rng.choice(FACTS[article.decided_by].tellings[state])
+    beside = [rng.choice(NOISE)]
+    if rng.random() < 0.5:
+        other = rng.choice([kind for kind in FACTS if kind != article.decided_by])
+        beside.append(rng.choice(FACTS[other].tellings[rng.randrange(2)]))
+
+    told = rng.choice((f"{name} of the {ship} {act} {place}.", f"{place}, {name} of the {ship} {act}."))
+    sentences = [told[0].upper() + told[1:], fact, *beside]
+    rng.shuffle(sentences)
+    facts = " ".join(sentences).format(name=name, few=rng.choice(FEW), many=rng.choice(MANY), unit=article.unit)
+    row = {"instruction": INSTRUCTION, "input": facts, "output": ruling(article, state)}
+    return Case(row, (act, fact, place))
+
+
+def rows(seed: int, n: int) -> Split:
+    """Make `n` training rows and `n // 4` held-out rows, every paragraph of the code as often as the next.
+
+    No held-out row has the act, the deciding fact and the place of a training row, in these words.
+    """
+    if not MIN_ROWS <= n <= MAX_ROWS:
+        raise ValueError(f"rows = {n}: choose from {MIN_ROWS} to {MAX_ROWS}.")
+    rng = random.Random(seed)
+    paragraphs = [(article, state) for state in (0, 1) for article in ARTICLES]
+    trained_on: set[tuple[str, ...]] = set()
+    told: set[str] = set()
+
+    def draw(count: int, *, heldout: bool) -> list[dict[str, str]]:
+        drawn: list[dict[str, str]] = []
+        while len(drawn) < count:
+            case = make_case(rng, *paragraphs[len(drawn) % len(paragraphs)], heldout=heldout)
+            if case.row["input"] in told or (heldout and case.combination in trained_on):
+                continue
+            told.add(case.row["input"])
+            if not heldout:
+                trained_on.add(case.combination)
+            drawn.append(case.row)
+        rng.shuffle(drawn)
+        return drawn
+
+    split = Split(draw(n, heldout=False), draw(n // 4, heldout=True))
+    assert not {row["input"] for row in split.train} & {row["input"] for row in split.heldout}
+    return split
+
+
+def write_rows(path: Path, written: list[dict[str, str]]) -> None:
+    """Write one JSON object a line."""
+    text = "".join(json.dumps(row) + "\n" for row in written)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def main() -> None:
+    """Write `statutes.json`, `train.jsonl` and `heldout.jsonl`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
+    parser.add_argument("--rows", type=int, default=256, metavar="N", help=f"{MIN_ROWS} to {MAX_ROWS}")
+    parser.add_argument("--seed", type=int, default=7, metavar="S")
+    args = parser.parse_args()
+
+    split = rows(args.seed, args.rows)
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_book(args.out / "statutes.json")
+    write_rows(args.out / "train.jsonl", split.train)
+    write_rows(args.out / "heldout.jsonl", split.heldout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""The one door to disk: a file is there whole, or it is not there. Nothing else opens for writing."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from tuneloop.core.errors import DataError, DiskError, IntegrityError, LockedError
+
+_CHUNK_BYTES = 1 << 22
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+def canonical_json(value: Any) -> bytes:
+    """Bytes that depend on the value alone: keys sorted, no spaces."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def hash_json(value: Any) -> str:
+    """SHA-256 of the canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRNOS:
+            raise
+        raise DiskError(f"{path}: could not be written: {error.strerror or error}. Free space and retry.") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, sync it, then rename it into place.
+
+    Raises:
+        DiskError: the disk is full or refuses; `path` is then what it was before.
+    """
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
+            write(part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.chmod(0o644)
+            part.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole or not at all."""
+    write_file(path, lambda part: part.write_bytes(content))
+
+
+def write_text(path: Path, content: str) -> None:
+    """Put UTF-8 text at `path`, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Put readable JSON at `path`, whole or not at all."""
+    write_bytes(path, orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n")
+
+
+def write_jsonl(path: Path, values: Iterator[Any] | list[Any]) -> None:
+    """Put one JSON value a line at `path`, whole or not at all."""
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            file.writelines(orjson.dumps(value) + b"\n" for value in values)
+
+    write_file(path, write)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DataError: there is no such file.
+        IntegrityError: the file is not JSON.
+    """
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except orjson.JSONDecodeError as error:
+        raise IntegrityError(f"{path}: not valid JSON ({error}).") from error
+
+
+def read_jsonl(path: Path) -> Iterator[Any]:
+    """Read one JSON value a line, as `write_jsonl` and `Appender` leave them."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield orjson.loads(line)
+
+
+def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` make a folder under a temporary name, then swap it in for `path`.
+
+    A kill between the two renames leaves the new folder under its temporary name and the old one beside
+    it, never a mixture; the next call cleans up.
+    """
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.name}.*.part"):
+            shutil.rmtree(stale)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        try:
+            fill(part)
+            part.chmod(0o755)
+            for file in part.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            if path.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+                path.replace(old / "old")
+                part.replace(path)
+                shutil.rmtree(old)
+            else:
+                part.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def put_blob(folder: Path, suffix: str, write: Callable[[Path], object]) -> str:
+    """Store what `write` produces under its own SHA-256; return the file's name in `folder`."""
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, part_name = tempfile.mkstemp(prefix=".blob.", suffix=".part", dir=folder)
+        os.close(handle)
+        part = Path(part_name)
+        try:
+            write(part)
+            name = hash_file(part) + suffix
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.chmod(0o644)
+            part.replace(folder / name)
+            _sync_folder(folder)
+        finally:
+            part.unlink(missing_ok=True)
+    return name
+
+
+def check_blob(folder: Path, name: str) -> Path:
+    """The path of a blob whose bytes still have the hash in its name.
+
+    Raises:
+        IntegrityError: it is missing or damaged.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise IntegrityError(f"{path}: missing.")
+    if hash_file(path) != name.partition(".")[0]:
+        raise IntegrityError(f"{path}: its bytes differ from the hash that it was saved under.")
+    return path
+
+
+def remove_files(folder: Path, *, keep: set[str]) -> None:
+    """Delete every file of `folder` whose name is not in `keep`, unfinished ones too."""
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+class Appender:
+    """A JSONL file that grows by whole lines; a torn last line of a killed process is cut off first."""
+
+    def __init__(self, path: Path) -> None:
+        with _disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                self._cut_torn_line(path)
+            self._file: IO[bytes] = path.open("ab", buffering=0)
+
+    @staticmethod
+    def _cut_torn_line(path: Path) -> None:
+        with path.open("rb+") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                file.truncate(whole)
+
+    def append(self, value: Any) -> None:
+        """Write one value as one line, in one system call."""
+        with _disk_errors(Path(self._file.name)):
+            self._file.write(orjson.dumps(value) + b"\n")
+
+    def close(self) -> None:
+        """Sync and close."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+@contextlib.contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Be the only process that works in `folder`. The kernel lets go when the process dies.
+
+    Raises:
+        LockedError: another process is at work there.
+    """
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(
+                f"{folder}: another process works in this folder. Wait for it, or choose --out."
+            ) from error
+        yield

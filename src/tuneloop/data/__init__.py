@@ -1,0 +1,1 @@
+"""Raw rows to batches, every row accounted for."""

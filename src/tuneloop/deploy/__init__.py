@@ -1,0 +1,1 @@
+"""A tuned model made ready for others: merged, checked, described."""

@@ -1,0 +1,1 @@
+"""Where weights come from; knows nothing of training."""

@@ -1,0 +1,1 @@
+"""One step, one loop, checkpoints that survive any kill."""
