@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-INSTRUCTION = "Rule on this case under the Harbour Code."
+INSTRUCTION = "Rule under the Harbour Code."
 
-MIN_ROWS, MAX_ROWS = 56, 1024
-"""Fewer would leave a paragraph without a training row; more would use up the combinations kept for held-out."""
+MIN_ROWS, MAX_ROWS = 48, 1024
+"""Fewer would show a paragraph less than twice; more would use up the combinations left for held-out rows."""
+
+OTHER_FACT_SHARE = 0.25
+"""Share of the cases that also tell a fact which decides other articles, and counts for nothing here."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,6 @@ class Article:
     elements: str
     decided_by: str
     """The kind of fact, a key of `FACTS`, that chooses paragraph (1) or (2)."""
-    marks: tuple[int, int]
-    """The penalty of paragraph (1) and of paragraph (2)."""
     tellings: tuple[str, ...]
     """Ways to say that it was done. The last one occurs in held-out cases only."""
     unit: str = "barrels"
@@ -43,65 +44,71 @@ class Fact:
 
     finding: tuple[str, str]
     """What the ruling calls each state."""
+    marks: tuple[int, int]
+    """The penalty for each state."""
     tellings: tuple[tuple[str, ...], tuple[str, ...]]
 
 
 ARTICLES = (
-    Article(3, "unmarked mooring", "moored without a number board", "record", (20, 40), (
+    Article(3, "unmarked mooring", "moored without a number", "record", (
         "tied up with no number board", "lay moored with the number board missing",
-        "made fast and showed no number", "took a berth with the number board painted over")),
-    Article(4, "blocked fairway", "anchored in the fairway", "time", (30, 60), (
+        "made fast and showed no number", "took a berth with no number board up")),
+    Article(4, "blocked fairway", "anchored in the fairway", "time", (
         "dropped anchor in the fairway", "lay at anchor across the main channel",
         "let the anchor go in mid-channel", "anchored in the middle of the fairway")),
-    Article(5, "oil discharge", "let oil into the water", "amount", (50, 90), (
+    Article(5, "oil discharge", "let oil into the water", "amount", (
         "pumped oil over the side", "drained oil into the harbour",
         "let oily bilge run out", "poured used oil into the sea"), "buckets"),
-    Article(6, "unlicensed pilotage", "piloted without a licence", "record", (50, 90), (
+    Article(6, "unlicensed pilotage", "piloted without a licence", "record", (
         "piloted a barge without a licence", "guided a steamer in, holding no pilot's licence",
         "took a ship in as an unlicensed pilot", "acted as pilot with no licence")),
-    Article(7, "hidden cargo", "kept goods off the manifest", "amount", (30, 60), (
+    Article(7, "hidden cargo", "kept goods off the manifest", "amount", (
         "left goods off the manifest", "carried goods missing from the manifest",
         "hid goods under the deck boards", "landed goods that were not on the manifest"), "crates"),
-    Article(8, "false flag", "flew another port's flag", "record", (30, 60), (
+    Article(8, "false flag", "flew another port's flag", "record", (
         "flew the flag of another port", "hoisted a flag the ship had no right to",
         "sailed in under a borrowed flag", "showed the flag of a foreign port")),
-    Article(9, "speeding", "ran above the speed limit", "time", (20, 40), (
+    Article(9, "speeding", "ran above the speed limit", "time", (
         "ran faster than the limit", "came in well over six knots",
         "raced past the speed board", "went at twice the allowed speed")),
-    Article(10, "closed-season fishing", "fished in the closed season", "amount", (20, 40), (
+    Article(10, "closed-season fishing", "fished in the closed season", "amount", (
         "netted herring in the closed season", "set nets during the closed weeks",
         "took fish while the season was shut", "fished before the season opened"), "baskets"),
-    Article(11, "untended fire", "left a fire unwatched", "time", (50, 90), (
+    Article(11, "untended fire", "left a fire unwatched", "time", (
         "left a stove burning on an empty boat", "went ashore with the galley fire lit",
         "left a fire with nobody aboard", "walked away from a burning stove")),
-    Article(12, "unpaid dues", "left without paying dues", "record", (20, 40), (
+    Article(12, "unpaid dues", "left without paying dues", "record", (
         "sailed off without paying the dues", "cast off with the dues unpaid",
-        "slipped away owing harbour dues", "departed and never paid the berth dues")),
-    Article(13, "dumping", "threw rubbish into the water", "amount", (20, 40), (
+        "slipped away owing harbour dues", "departed and never paid the dues")),
+    Article(13, "dumping", "threw rubbish overboard", "amount", (
         "threw rubbish overboard", "tipped waste into the basin",
         "dumped refuse over the rail", "cast litter into the harbour"), "sacks"),
-    Article(14, "buoy tampering", "moved a sea mark", "time", (50, 90), (
-        "shifted a buoy", "dragged a channel marker away",
+    Article(14, "buoy tampering", "moved a buoy", "time", (
+        "shifted a buoy", "dragged a channel buoy away",
         "cut a buoy from its chain", "towed a buoy out of position")),
-    Article(15, "quarantine breach", "landed before the health check", "time", (30, 60), (
-        "went ashore before the doctor's visit", "landed with the yellow flag still up",
-        "let the crew ashore before the health check", "landed without waiting for the doctor")),
-    Article(16, "crane misuse", "used a crane without a permit", "record", (30, 60), (
-        "worked the quay crane without a permit", "swung cargo by crane, having no permit",
-        "ran the harbour crane on no permit", "lifted freight by crane and held no permit")),
 )  # fmt: skip
 
 FACTS = {
-    "time": Fact(("by day", "after dusk"), (
-        ("It was noon.", "The morning was bright.", "It was broad daylight."),
-        ("It was midnight.", "The sun had long set.", "It was a dark night."))),
-    "record": Fact(("first offence", "second offence"), (
-        ("The register shows no earlier charge.", "{name} was never charged before.", "It is a first charge."),
-        ("The register shows one earlier charge.", "{name} was fined for this last year.",
-         "It is a second charge."))),
-    "amount": Fact(("ten or fewer", "more than ten"), (
-        ("The wardens counted {few} {unit}.", "There were {few} {unit}."),
-        ("The wardens counted {many} {unit}.", "There were {many} {unit}."))),
+    "record": Fact(("first offence", "second offence"), (20, 40), (
+        (
+            "The register shows no earlier charge.",
+            "{name} was never charged before.",
+            "It is a first charge.",
+        ),
+        (
+            "The register shows one earlier charge.",
+            "{name} was charged last year too.",
+            "It is a second charge.",
+        ),
+    )),
+    "time": Fact(("by day", "by night"), (30, 60), (
+        ("It was a bright day.", "It was noon, in daylight.", "It was early in the day."),
+        ("It was a dark night.", "It was late at night.", "It was midnight."),
+    )),
+    "amount": Fact(("ten or fewer", "more than ten"), (50, 90), (
+        ("Wardens counted {few} {unit}.", "There were {few} {unit}."),
+        ("Wardens counted {many} {unit}.", "There were {many} {unit}."),
+    )),
 }  # fmt: skip
 
 FEW = ("two", "three", "four", "five", "six")
@@ -136,20 +143,21 @@ def write_book(path: Path) -> None:
     """Write the statute book: what is an offence, which fact decides, what it costs."""
     book = {
         "title": "Harbour Code of Saltmere (invented)",
-        "rule": "Paragraph (1) or (2) of an article applies as its deciding fact says; other facts do not count.",
+        "rule": "The deciding fact of an article chooses its paragraph; other facts do not count.",
         "articles": [
             {
                 "article": article.number,
                 "offence": article.offence,
                 "elements": article.elements,
                 "decided_by": article.decided_by,
-                "paragraphs": {
-                    f"{article.number}({state + 1})": {
+                "paragraphs": [
+                    {
+                        "cite": f"{article.number}({state + 1})",
                         "when": FACTS[article.decided_by].finding[state],
-                        "marks": article.marks[state],
+                        "marks": FACTS[article.decided_by].marks[state],
                     }
                     for state in (0, 1)
-                },
+                ],
             }
             for article in ARTICLES
         ],
@@ -159,17 +167,17 @@ def write_book(path: Path) -> None:
 
 def ruling(article: Article, state: int) -> str:
     """The one right answer: `state` is 0 for paragraph (1) and 1 for paragraph (2)."""
+    fact = FACTS[article.decided_by]
     return (
-        f"Charge: {article.offence}. Article: {article.number}({state + 1}). "
-        f"Reason: {article.elements}, {FACTS[article.decided_by].finding[state]}. "
-        f"Penalty: {article.marks[state]} marks."
+        f"Charge: {article.offence}. Reason: {article.elements}, {fact.finding[state]}. "
+        f"Article: {article.number}({state + 1}). Penalty: {fact.marks[state]} marks."
     )
 
 
 def make_case(rng: random.Random, article: Article, state: int, *, heldout: bool) -> Case:
     """Tell a case of `article` in which the deciding fact has `state`.
 
-    Half of the cases also tell a fact that decides other articles and counts for nothing here.
+    Some cases also tell a fact that counts for nothing here: see `OTHER_FACT_SHARE`.
     """
     name = rng.choice(HELDOUT_NAMES if heldout else NAMES)
     ship = rng.choice(HELDOUT_SHIPS if heldout else SHIPS)
@@ -177,14 +185,16 @@ def make_case(rng: random.Random, article: Article, state: int, *, heldout: bool
     act = rng.choice(article.tellings if heldout else article.tellings[:-1])
     fact = rng.choice(FACTS[article.decided_by].tellings[state])
     beside = [rng.choice(NOISE)]
-    if rng.random() < 0.5:
+    if rng.random() < OTHER_FACT_SHARE:
         other = rng.choice([kind for kind in FACTS if kind != article.decided_by])
         beside.append(rng.choice(FACTS[other].tellings[rng.randrange(2)]))
 
-    told = rng.choice((f"{name} of the {ship} {act} {place}.", f"{place}, {name} of the {ship} {act}."))
+    person = rng.choice((f"{name} of the {ship}", f"Captain {name}", name))
+    told = rng.choice((f"{person} {act} {place}.", f"{place}, {person} {act}."))
     sentences = [told[0].upper() + told[1:], fact, *beside]
     rng.shuffle(sentences)
-    facts = " ".join(sentences).format(name=name, few=rng.choice(FEW), many=rng.choice(MANY), unit=article.unit)
+    facts = " ".join(sentences)
+    facts = facts.format(name=name, few=rng.choice(FEW), many=rng.choice(MANY), unit=article.unit)
     row = {"instruction": INSTRUCTION, "input": facts, "output": ruling(article, state)}
     return Case(row, (act, fact, place))
 
@@ -196,7 +206,7 @@ def rows(seed: int, n: int) -> Split:
     """
     if not MIN_ROWS <= n <= MAX_ROWS:
         raise ValueError(f"rows = {n}: choose from {MIN_ROWS} to {MAX_ROWS}.")
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     paragraphs = [(article, state) for state in (0, 1) for article in ARTICLES]
     trained_on: set[tuple[str, ...]] = set()
     told: set[str] = set()
@@ -227,7 +237,7 @@ def write_rows(path: Path, written: list[dict[str, str]]) -> None:
 
 def main() -> None:
     """Write `statutes.json`, `train.jsonl` and `heldout.jsonl`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
     parser.add_argument("--rows", type=int, default=256, metavar="N", help=f"{MIN_ROWS} to {MAX_ROWS}")
     parser.add_argument("--seed", type=int, default=7, metavar="S")

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from tuneloop.core.config import Config
 from tuneloop.core.records import Record
 
 

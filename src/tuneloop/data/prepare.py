@@ -1,0 +1,198 @@
+"""A recipe's data section to token rows: read, split, rendered, with a ledger that adds up."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tuneloop.core.errors import ContractError, DataError
+from tuneloop.core.seeds import keyed_permutation
+from tuneloop.data.config import DataConfig
+from tuneloop.data.ledger import Ledger
+from tuneloop.data.prompt import Renderer, TokenRow
+from tuneloop.data.records import FileLedger, LengthSummary, SplitSummary
+from tuneloop.data.rows import read_files, row_key
+from tuneloop.data.schema import Problem, Row, RowError
+
+_ROWS_TO_VERIFY = 64
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The rows of a run, ready for batches and for evaluation."""
+
+    train: list[TokenRow]
+    eval: list[TokenRow]
+    """The same held-out rows as `eval_rows`, in the same order."""
+    eval_rows: list[Row]
+    files: tuple[FileLedger, ...]
+    problems: list[Problem]
+    notes: tuple[str, ...]
+
+    @property
+    def read(self) -> int:
+        """Rows read, over all files."""
+        return sum(file.read for file in self.files)
+
+    @property
+    def kept(self) -> int:
+        """Rows that reach training or evaluation."""
+        return sum(file.kept for file in self.files)
+
+    def problem_counts(self) -> dict[str, int]:
+        """Reason code -> number of rows, over all files."""
+        counts: dict[str, int] = {}
+        for file in self.files:
+            for code, number in file.problems.items():
+                counts[code] = counts.get(code, 0) + number
+        return dict(sorted(counts.items()))
+
+
+def prepare_data(config: DataConfig, folder: Path, renderer: Renderer, *, seed: int) -> PreparedData:
+    """Read, split and render all rows of a recipe whose files are relative to `folder`.
+
+    Raises:
+        DataError: no file, no known format, a bad row under `strict`, a long row under `overlong: error`, or
+            no row left to train on.
+        ContractError: what would be served differs from what would be trained on.
+    """
+    ledger = Ledger(strict=config.strict)
+    keep_duplicates = config.duplicates == "keep"
+    train = read_files(config.train, folder, ledger, keep_duplicates=keep_duplicates)
+    if config.eval:
+        both = {spec.path for spec in config.train} & {spec.path for spec in config.eval}
+        if both:
+            raise DataError(f"data: {', '.join(sorted(both))} is named for training and for evaluation. Name it once.")
+        held_out = read_files(config.eval, folder, ledger, keep_duplicates=keep_duplicates)
+        held_out = _choose(held_out, config.max_eval_rows, ledger, seed=seed, purpose="eval rows")
+        train = _without_leaks(train, held_out, ledger)
+    else:
+        train, held_out = _split(train, config, seed=seed)
+    train = _choose(train, config.max_samples, ledger, seed=seed, purpose="samples")
+    render = _Rendering(config, renderer, ledger)
+    train_tokens, train = render.all(train)
+    eval_tokens, held_out = render.all(held_out)
+    files = ledger.close([*train, *held_out])
+    if not train_tokens:
+        raise DataError("data: no row is left to train on. " + _worst(ledger.problems))
+    _verify_contract(renderer, [*held_out, *train], [*eval_tokens, *train_tokens])
+    return PreparedData(train_tokens, eval_tokens, held_out, files, ledger.problems, _notes(renderer))
+
+
+def _split(rows: list[Row], config: DataConfig, *, seed: int) -> tuple[list[Row], list[Row]]:
+    """Hold out a share of the rows, the same ones for the same rows and seed."""
+    number = round(len(rows) * config.eval_fraction)
+    if config.eval_fraction > 0 and len(rows) > 1:
+        number = min(max(number, 1), len(rows) - 1)
+    if config.max_eval_rows is not None:
+        number = min(number, config.max_eval_rows)
+    chosen = set(keyed_permutation(len(rows), seed, "split")[:number].tolist())
+    kept = [row for index, row in enumerate(rows) if index not in chosen]
+    return kept, [row for index, row in enumerate(rows) if index in chosen]
+
+
+def _choose(rows: list[Row], limit: int | None, ledger: Ledger, *, seed: int, purpose: str) -> list[Row]:
+    if limit is None or len(rows) <= limit:
+        return rows
+    chosen = set(keyed_permutation(len(rows), seed, purpose)[:limit].tolist())
+    for index, row in enumerate(rows):
+        if index not in chosen:
+            ledger.problems.append(Problem(row.origin, "not_chosen", f"not among the {limit} {purpose} of the recipe"))
+    return [row for index, row in enumerate(rows) if index in chosen]
+
+
+def _without_leaks(train: list[Row], held_out: list[Row], ledger: Ledger) -> list[Row]:
+    """Leave out training rows that are held out too: a test that was trained on measures nothing."""
+    places = {row_key(row): row.origin for row in held_out}
+    clean = []
+    for row in train:
+        if (place := places.get(row_key(row))) is None:
+            clean.append(row)
+        else:
+            ledger.leave_out(Problem(row.origin, "leak", f"the same conversation is held out at {place}"))
+    return clean
+
+
+@dataclass(frozen=True)
+class _Rendering:
+    config: DataConfig
+    renderer: Renderer
+    ledger: Ledger
+
+    def all(self, rows: Sequence[Row]) -> tuple[list[TokenRow], list[Row]]:
+        tokens, kept = [], []
+        for row in rows:
+            try:
+                token_row = self.renderer.encode_row(row.messages, origin=str(row.origin), weight=row.weight)
+                self._check_length(token_row)
+            except RowError as error:
+                self.ledger.leave_out(Problem(row.origin, error.code, error.reason))
+            else:
+                tokens.append(token_row)
+                kept.append(row)
+        return tokens, kept
+
+    def _check_length(self, row: TokenRow) -> None:
+        cutoff_len = self.config.cutoff_len
+        if len(row.ids) <= cutoff_len:
+            return
+        text = f"{len(row.ids)} tokens, more than data.cutoff_len = {cutoff_len}"
+        if self.config.overlong == "error":
+            raise DataError(f"{row.origin}: {text}. Raise it to {len(row.ids)}, or set data.overlong to 'drop'.")
+        raise RowError("overlong", text)
+
+
+def _verify_contract(renderer: Renderer, rows: Sequence[Row], tokens: Sequence[TokenRow]) -> None:
+    """What serving will feed must be, id for id, what training saw before the answer."""
+    for row, token_row in list(zip(rows, tokens, strict=True))[:_ROWS_TO_VERIFY]:
+        prompt = renderer.encode_prompt(row.before_answer())
+        if not np.array_equal(prompt, token_row.ids[: len(prompt)]):
+            raise ContractError(
+                f"{row.origin}: the prompt that serving would feed differs from the one in training. "
+                "Choose another data.template."
+            )
+
+
+def _worst(problems: Sequence[Problem]) -> str:
+    return f"The first row that was left out: {problems[0]}." if problems else "The files hold no rows."
+
+
+def _notes(renderer: Renderer) -> tuple[str, ...]:
+    contract = renderer.contract
+    notes = []
+    if contract.hidden_text:
+        notes.append(
+            f"The chat template adds text of its own where a row has no system turn: {contract.hidden_text!r}. "
+            "It is part of what is trained and served. Name another data.template to be without it."
+        )
+    return tuple(notes)
+
+
+def summarise(rows: Sequence[TokenRow]) -> SplitSummary:
+    """Sizes of one side of the split."""
+    lengths = np.array([len(row.ids) for row in rows])
+    return SplitSummary(
+        rows=len(rows),
+        tokens=int(lengths.sum()) if len(rows) else 0,
+        target_tokens=sum(row.num_targets for row in rows),
+        lengths=LengthSummary(
+            mean=round(float(lengths.mean()), 1),
+            median=float(np.median(lengths)),
+            p95=float(np.percentile(lengths, 95)),
+            longest=int(lengths.max()),
+        )
+        if len(rows)
+        else None,
+    )
+
+
+def hash_rows(rows: Sequence[TokenRow]) -> str:
+    """SHA-256 over ids, weights and order."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(len(row.ids).to_bytes(4, "little"))
+        digest.update(row.ids.astype("<i4").tobytes())
+        digest.update(row.weights.astype("<f4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,70 @@
+"""What a row is once it was read: a conversation, where it stood, or the reason why it is not one."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn."""
+
+    role: Role
+    content: str
+    weight: float = 1.0
+    """How much each of its tokens counts in the loss; only an assistant's turn is ever trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a row stands: the file, and the line (counted from 1) on which it begins."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One conversation to learn from."""
+
+    messages: tuple[Message, ...]
+    origin: Origin
+    weight: float = 1.0
+
+    def before_answer(self) -> tuple[Message, ...]:
+        """The conversation up to its last answer: what an evaluation asks."""
+        return self.messages[:-1]
+
+    def answer(self) -> str:
+        """The last answer: what an evaluation compares with."""
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row that is left out."""
+
+    origin: Origin
+    code: str
+    """A stable name of the reason: `empty_answer`, `not_json` ..."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.reason} [{self.code}]"
+
+    def as_json(self) -> dict[str, str | int]:
+        """The problem as `data check --json` prints it."""
+        return {"file": self.origin.file, "line": self.origin.line, "code": self.code, "reason": self.reason}
+
+
+class RowError(Exception):
+    """Raised inside the data stage for one row; always turned into a `Problem`."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason

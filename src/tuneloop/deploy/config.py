@@ -1,0 +1,14 @@
+"""What a run leaves for others to use."""
+
+from typing import Literal
+
+from tuneloop.core.config import Config
+
+
+class DeployConfig(Config):
+    """Exported folders."""
+
+    export: tuple[Literal["adapter", "merged"], ...] = ("adapter", "merged")
+    """`adapter` is a PEFT folder (LoRA only), `merged` a folder that plain transformers loads."""
+    dtype: Literal["auto", "float32", "bf16"] = "auto"
+    """Of the merged weights; `auto` is the type in which the base was stored."""

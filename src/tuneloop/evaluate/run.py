@@ -1,0 +1,174 @@
+"""A model and held-out rows to samples, and samples to scores: the same way before and after."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuneloop.core.errors import DataError
+from tuneloop.core.hooks import Hooks
+from tuneloop.core.stop import Stop
+from tuneloop.data.batches import build_batch
+from tuneloop.data.prompt import Renderer, TokenRow
+from tuneloop.data.schema import Message, Row
+from tuneloop.evaluate.config import EvaluateConfig
+from tuneloop.evaluate.metrics.loss import TokenLoss
+from tuneloop.evaluate.metrics.metric import Metric
+from tuneloop.evaluate.metrics.registry import build_metric, expand_metrics
+from tuneloop.evaluate.metrics.segment import resolve_language
+from tuneloop.evaluate.records import Comparison, Sample, Score
+from tuneloop.evaluate.stats import compare, score_set
+from tuneloop.generate.engine import Engine
+from tuneloop.model.backbone import CausalModel
+from tuneloop.objectives.measure import measure_batches
+
+_LOSS_BUDGET_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The frozen rows of a run: what every evaluation of it looks at."""
+
+    rows: Sequence[Row]
+    tokens: Sequence[TokenRow]
+    """The same rows, rendered."""
+
+
+def evaluate_model(
+    model: CausalModel,
+    renderer: Renderer,
+    held_out: HeldOut,
+    config: EvaluateConfig,
+    *,
+    seed: int,
+    hooks: Hooks,
+) -> list[Sample]:
+    """The loss of every row, and the model's own answer to its last question.
+
+    Raises:
+        StoppedError: an end was asked for.
+    """
+    losses = row_losses(model, held_out.tokens, stop=hooks.stop)
+    prompts = [renderer.encode_prompt(row.before_answer()) for row in held_out.rows]
+    engine = Engine(model, renderer.contract.stop_ids, config.generate)
+    answers = engine.generate(prompts, seed=seed, hooks=hooks)
+    texts = [renderer.decode(answer.ids) for answer in answers]
+    references = [row.answer() for row in held_out.rows]
+    per_sample = _sample_values(_metrics(config, references), texts, references)
+    return [
+        Sample(
+            row=str(row.origin),
+            prompt=show_conversation(row.before_answer()),
+            reference=row.answer(),
+            output=text,
+            output_tokens=len(answer.ids),
+            finished=answer.finished,
+            loss=loss,
+            target_tokens=tokens.num_targets,
+            scores=scores,
+        )
+        for row, tokens, text, answer, loss, scores in zip(
+            held_out.rows, held_out.tokens, texts, answers, losses, per_sample, strict=True
+        )
+    ]
+
+
+def show_conversation(messages: Sequence[Message]) -> str:
+    """What a person reads: a single question as it is, longer conversations with the speakers' names."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
+
+
+def row_losses(model: CausalModel, rows: Sequence[TokenRow], *, stop: Stop) -> list[float]:
+    """Mean negative log-likelihood a target token of each row, in nats, unweighted.
+
+    Raises:
+        StoppedError: an end was asked for.
+    """
+    order = sorted(range(len(rows)), key=lambda index: (-len(rows[index].ids), index))
+    losses = [0.0] * len(rows)
+    for chosen in _groups(rows, order):
+        batch = build_batch([rows[index] for index in chosen])
+        for _, nll_N in measure_batches(model, [batch], stop=stop):
+            sums_S = np.zeros(len(chosen))
+            counts_S = np.bincount(batch.conversation_N.numpy(), minlength=len(chosen))
+            np.add.at(sums_S, batch.conversation_N.numpy(), nll_N.double().numpy())
+            for place, index in enumerate(chosen):
+                losses[index] = float(sums_S[place] / counts_S[place])
+    return losses
+
+
+def _groups(rows: Sequence[TokenRow], order: Sequence[int]) -> list[list[int]]:
+    """Neighbours of the order, up to the token budget."""
+    groups: list[list[int]] = []
+    room = 0
+    for index in order:
+        length = len(rows[index].ids)
+        if not groups or length > room:
+            groups.append([])
+            room = max(_LOSS_BUDGET_TOKENS, length)
+        groups[-1].append(index)
+        room -= length
+    return groups
+
+
+def score_samples(samples: Sequence[Sample], config: EvaluateConfig, *, seed: int) -> tuple[Score, ...]:
+    """Every metric of the recipe over the samples, and the loss; each with its interval.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    _require(samples)
+    return tuple(
+        score_set(metric, statistics_NK, seed=seed, resamples=config.resamples)
+        for metric, statistics_NK in _statistics(samples, config)
+    )
+
+
+def compare_samples(
+    before: Sequence[Sample], after: Sequence[Sample], config: EvaluateConfig, *, seed: int
+) -> tuple[Comparison, ...]:
+    """Every metric before and after, paired row by row.
+
+    Raises:
+        DataError: there are no samples, or they are not of the same rows.
+    """
+    _require(before)
+    if [sample.row for sample in before] != [sample.row for sample in after]:
+        raise DataError("Two evaluations compare only over the same rows in the same order.")
+    return tuple(
+        compare(metric, before_NK, after_NK, seed=seed, resamples=config.resamples)
+        for (metric, before_NK), (_, after_NK) in zip(
+            _statistics(before, config), _statistics(after, config), strict=True
+        )
+    )
+
+
+def _require(samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise DataError("There are no held-out rows. Name data.eval files, or raise data.eval_fraction.")
+
+
+def _metrics(config: EvaluateConfig, references: Sequence[str]) -> list[Metric]:
+    language = resolve_language(config.language, references)
+    return [build_metric(name, language=language) for name in expand_metrics(config.metrics)]
+
+
+def _statistics(samples: Sequence[Sample], config: EvaluateConfig) -> list[tuple[Metric, np.ndarray]]:
+    """Each metric with its statistics, [N, K]."""
+    loss = TokenLoss()
+    pairs: list[tuple[Metric, np.ndarray]] = [
+        (metric, np.array([metric.statistics(sample.output, [sample.reference]) for sample in samples]))
+        for metric in _metrics(config, [sample.reference for sample in samples])
+    ]
+    return [*pairs, (loss, np.array([loss.of_sample(sample) for sample in samples]))]
+
+
+def _sample_values(
+    metrics: Sequence[Metric], texts: Sequence[str], references: Sequence[str]
+) -> list[dict[str, float]]:
+    return [
+        {metric.name: metric.sample_value(metric.statistics(text, [reference])) for metric in metrics}
+        for text, reference in zip(texts, references, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""What the loop knows about what goes wrong: one file, one rule."""

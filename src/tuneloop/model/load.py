@@ -1,0 +1,41 @@
+"""A folder to a model in memory. Weights come from safetensors only, code from transformers only."""
+
+from pathlib import Path
+
+import torch
+
+from tuneloop.core.errors import ModelError
+from tuneloop.model.attention import PACKED_ATTENTION
+from tuneloop.model.backbone import CausalModel
+from tuneloop.model.hardware import Hardware
+from tuneloop.model.quiet import quiet_transformers
+
+
+def load_model(folder: Path, hardware: Hardware) -> CausalModel:
+    """Load the base model, ready to be tuned or evaluated.
+
+    Weights are float32, so that what is trained is trained in full precision; matrix products run in the
+    hardware's precision.
+
+    Raises:
+        ModelError: transformers cannot load the folder as a causal language model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with quiet_transformers():
+            network = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                attn_implementation=PACKED_ATTENTION,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
+    except (ValueError, OSError, KeyError, RuntimeError) as error:
+        raise ModelError(f"model.source: {folder} does not load: {str(error).splitlines()[0]}") from error
+    network.to(hardware.device)
+    network.eval()
+    model = CausalModel(network, hardware.device, hardware.autocast_dtype)
+    model.find_abilities()
+    return model

@@ -1,0 +1,151 @@
+"""Checkpoints: files named by their own hash, and a manifest that is published last. Killing is always safe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tuneloop.core.config import Config
+from tuneloop.core.errors import IntegrityError
+from tuneloop.core.store import check_blob, hash_json, put_blob, read_json, remove_files, write_json
+
+_KEPT = 2
+
+
+class Progress(Config):
+    """Where training stands after a step. With the seed this decides everything that follows."""
+
+    stage: int
+    """Counted from 1."""
+    step: int
+    """Optimiser steps done in this stage."""
+    best_loss: float | None = None
+    """Lowest validation loss so far."""
+    best_step: int | None = None
+    since_best: int = 0
+    """Validations since then."""
+    validated_step: int = 0
+    """The last step after which validation was done."""
+    last_train_loss: float | None = None
+    finished: bool = False
+    """Whether the last stage is through."""
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    tokens: int = 0
+    target_tokens: int = 0
+    wall_s: float = 0.0
+    """Seconds of training, over all starts."""
+
+
+class Manifest(Config):
+    """One checkpoint."""
+
+    progress: Progress
+    fingerprint: dict[str, Any]
+    """What must be equal for a bit-exact continuation: plan, rows, base, versions, threads."""
+    weights: str
+    """Blob of the trainable tensors."""
+    optimizer: str | None
+    """Blob of the optimiser's tensors; None where only the weights are kept, as of the best checkpoint."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one round, in one folder."""
+
+    folder: Path
+
+    def save(
+        self,
+        progress: Progress,
+        weights: Mapping[str, Tensor],
+        optimizer: Mapping[str, Tensor],
+        *,
+        fingerprint: dict[str, Any],
+        is_best: bool,
+    ) -> Manifest:
+        """Write blobs, then the manifest, then let go of what is no longer needed."""
+        manifest = Manifest(
+            progress=progress,
+            fingerprint=fingerprint,
+            weights=self._put(weights),
+            optimizer=self._put(optimizer) if optimizer else None,
+        )
+        name = f"stage-{progress.stage}-step-{progress.step:08d}.json"
+        self._publish(self.folder / name, manifest)
+        if is_best:
+            self._publish(self.folder / f"best-{progress.stage}.json", manifest.replace(optimizer=None))
+        self._clean()
+        return manifest
+
+    def _put(self, tensors: Mapping[str, Tensor]) -> str:
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        return put_blob(self.folder / "blobs", ".safetensors", lambda part: save_file(contiguous, part))
+
+    @staticmethod
+    def _publish(path: Path, manifest: Manifest) -> None:
+        values = manifest.model_dump(mode="json")
+        write_json(path, values | {"hash": hash_json(values)})
+
+    def _steps(self) -> list[Path]:
+        return sorted(self.folder.glob("stage-*.json"), reverse=True)
+
+    def _clean(self) -> None:
+        kept = self._steps()[:_KEPT]
+        for stale in self._steps()[_KEPT:]:
+            stale.unlink()
+        used: set[str] = set()
+        for path in [*kept, *self.folder.glob("best-*.json")]:
+            manifest = self.read(path)
+            used |= {manifest.weights, manifest.optimizer or ""}
+        remove_files(self.folder / "blobs", keep=used)
+
+    @staticmethod
+    def read(path: Path) -> Manifest:
+        """Read a manifest and check it against its hash.
+
+        Raises:
+            IntegrityError: it is damaged.
+        """
+        values = read_json(path)
+        saved_hash = values.pop("hash", None) if isinstance(values, dict) else None
+        if saved_hash != hash_json(values):
+            raise IntegrityError(f"{path}: the manifest differs from its hash.")
+        return Manifest.model_validate(values)
+
+    def load_weights(self, manifest: Manifest) -> dict[str, Tensor]:
+        """The trainable tensors, after their bytes were checked."""
+        return load_file(check_blob(self.folder / "blobs", manifest.weights))
+
+    def load_optimizer(self, manifest: Manifest) -> dict[str, Tensor]:
+        """The optimiser's tensors, after their bytes were checked."""
+        return load_file(check_blob(self.folder / "blobs", manifest.optimizer)) if manifest.optimizer else {}
+
+    def newest(self) -> tuple[Manifest | None, list[str]]:
+        """The newest checkpoint that is whole, and what was wrong with newer ones.
+
+        Raises:
+            IntegrityError: there are checkpoints, and none of them is whole.
+        """
+        complaints = []
+        for path in self._steps():
+            try:
+                manifest = self.read(path)
+                for blob in (manifest.weights, manifest.optimizer):
+                    if blob is not None:
+                        check_blob(self.folder / "blobs", blob)
+            except IntegrityError as error:
+                complaints.append(str(error))
+            else:
+                return manifest, complaints
+        if complaints:
+            raise IntegrityError("No checkpoint is whole:\n" + "\n".join(complaints))
+        return None, []
+
+    def best(self, stage: int) -> Manifest | None:
+        """The checkpoint with the lowest validation loss of a stage, if one was saved."""
+        path = self.folder / f"best-{stage}.json"
+        return self.read(path) if path.exists() else None

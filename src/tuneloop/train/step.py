@@ -1,0 +1,50 @@
+"""The one training step."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from tuneloop.batch import Batch, Counts, Model, Objective, total_counts
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did."""
+
+    loss: float
+    """Nats a target token, over the whole step, before the update."""
+    grad_norm: float
+    """L2 norm of all gradients before clipping."""
+    counts: Counts
+    applied: bool
+    """False where loss or gradient was not finite: the weights are then what they were."""
+
+
+def train_step(
+    model: Model,
+    objective: Objective,
+    batches: Sequence[Batch],
+    optimizer: torch.optim.Optimizer,
+    *,
+    device: torch.device,
+    max_grad_norm: float,
+) -> StepReport:
+    """Learn once from `batches`, as if they were one large batch."""
+    # Count before the first forward pass: a mean of per-batch means would weigh a token
+    # by the length of its neighbours.
+    counts = total_counts(objective, batches)
+    optimizer.zero_grad(set_to_none=True)
+    loss = torch.zeros((), device=device)
+    for batch in batches:
+        share = objective.loss(model, batch.to(device), counts)
+        share.backward()
+        loss += share.detach()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    grad_norm = clip_grad_norm_(parameters, max_grad_norm)
+    applied = math.isfinite(loss.item()) and math.isfinite(grad_norm.item())
+    if applied:
+        optimizer.step()
+    return StepReport(loss=loss.item(), grad_norm=grad_norm.item(), counts=counts, applied=applied)
