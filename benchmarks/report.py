@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PEER, PACKED_PEER, OURS = "trl", "trl-packed", "tuneloop"
 MIN_SPEED_RATIO = 2.0
 MAX_MEMORY_RATIO = 0.6
-MAX_LOSS_DIFFERENCE = 0.01
+MAX_LOSS_DIFFERENCE = 1e-3
 """Sides that learn the same thing differ by rounding alone, which grows from step to step."""
 
 
@@ -118,7 +118,7 @@ def _first_curve(runs: list[Run], side: str) -> list[Step]:
 def _loss_table(ours: list[Step], peer: list[Step]) -> str:
     rows = [["step", "target tokens", f"loss, {OURS}", f"loss, {PEER}", "difference"]]
     rows += [
-        [str(a.step), str(a.target_tokens), f"{a.loss:.5f}", f"{b.loss:.5f}", f"{a.loss / b.loss - 1:+.4%}"]
+        [str(a.step), str(a.target_tokens), f"{a.loss:.5f}", f"{b.loss:.5f}", f"{a.loss / b.loss - 1:+.1e}"]
         for a, b in zip(ours, peer, strict=False)
     ]
     return _table(rows)
@@ -145,8 +145,8 @@ def _loss_bars(ours: list[Step], peer: list[Step]) -> Iterator[str]:
     yield _verdict("the same targets in each step", f"{len(ours)} and {len(peer)} steps", holds=same)
     if same:
         largest = max(abs(a.loss / b.loss - 1) for a, b in zip(ours, peer, strict=True))
-        name = f"losses within {MAX_LOSS_DIFFERENCE:.0%} of TRL's"
-        yield _verdict(name, f"largest difference {largest:.4%}", holds=largest <= MAX_LOSS_DIFFERENCE)
+        name = f"losses within {MAX_LOSS_DIFFERENCE:.1%} of TRL's"
+        yield _verdict(name, f"largest relative difference {largest:.1e}", holds=largest <= MAX_LOSS_DIFFERENCE)
 
 
 def _verdict(name: str, measured: str, *, holds: bool) -> str:
@@ -157,8 +157,7 @@ def _table(rows: list[list[str]]) -> str:
     """Lay out a Markdown table whose columns also line up in a terminal."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])

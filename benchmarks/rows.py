@@ -133,8 +133,7 @@ def tokenize(tokenizer: Tokenizer, row: dict[str, Any]) -> Tokens:
     question = row["instruction"] + ("\n" + row["input"] if row.get("input") else "")
     prompt = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     prompt_ids, answer_ids = (
-        tokenizer.encode(text, add_special_tokens=False).ids
-        for text in (prompt, f"{row['output']}<|im_end|>")
+        tokenizer.encode(text, add_special_tokens=False).ids for text in (prompt, f"{row['output']}<|im_end|>")
     )
     return Tokens(prompt_ids + answer_ids, [IGNORED_LABEL] * len(prompt_ids) + answer_ids)
 

@@ -62,9 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     if unknown := set(options.sides) - set(SIDES):
         parser.error(f"--sides: {', '.join(sorted(unknown))} is not one of {', '.join(SIDES)}")
     if options.batch_size % options.micro_batch:
-        parser.error(
-            f"--batch-size {options.batch_size} is no multiple of --micro-batch {options.micro_batch}"
-        )
+        parser.error(f"--batch-size {options.batch_size} is no multiple of --micro-batch {options.micro_batch}")
     if options.steps < 2:  # noqa: PLR2004
         parser.error("--steps: at least 2, because the first one is not timed")
     if not (options.model / "tokenizer.json").is_file():

@@ -18,8 +18,8 @@ import numpy as np
 from adapters import draw_adapters
 from protocol import IGNORED_LABEL, Call, Settings, StepLog
 
+from tuneloop.core.hooks import Hooks
 from tuneloop.core.seeds import derive_seed
-from tuneloop.core.stop import Stop
 from tuneloop.data.pack import rows_of_step
 from tuneloop.data.prompt import TokenRow
 from tuneloop.model.config import HardwareConfig
@@ -98,7 +98,7 @@ def train(call: Call) -> None:
     job = build_job(call.settings)
     with tempfile.TemporaryDirectory() as folder:
         log.begin()
-        fit(job, Checkpoints(Path(folder)), fingerprint={}, emit=note_step, stop=Stop())
+        fit(job, Checkpoints(Path(folder)), fingerprint={}, hooks=Hooks(emit=note_step))
     log.save(call.result, ["torch", "transformers", "peft", "tuneloop"])
 
 

@@ -73,7 +73,7 @@ ARTICLES = (
         "raced past the speed board", "went at twice the allowed speed")),
     Article(10, "closed-season fishing", "fished in the closed season", "amount", (
         "netted herring in the closed season", "set nets during the closed weeks",
-        "took fish while the season was shut", "fished before the season opened"), "baskets"),
+        "took fish out of season", "fished before the season opened"), "baskets"),
     Article(11, "untended fire", "left a fire unwatched", "time", (
         "left a stove burning on an empty boat", "went ashore with the galley fire lit",
         "left a fire with nobody aboard", "walked away from a burning stove")),
@@ -90,19 +90,13 @@ ARTICLES = (
 
 FACTS = {
     "record": Fact(("first offence", "second offence"), (20, 40), (
-        (
-            "The register shows no earlier charge.",
-            "{name} was never charged before.",
-            "It is a first charge.",
-        ),
-        (
-            "The register shows one earlier charge.",
-            "{name} was charged last year too.",
-            "It is a second charge.",
-        ),
+        ("The register shows no earlier charge.", "{name} was never charged before.",
+         "It is a first charge."),
+        ("The register shows one earlier charge.", "{name} was charged last year too.",
+         "It is a second charge."),
     )),
     "time": Fact(("by day", "by night"), (30, 60), (
-        ("It was a bright day.", "It was noon, in daylight.", "It was early in the day."),
+        ("It was a bright day.", "It was midday.", "It was early in the day."),
         ("It was a dark night.", "It was late at night.", "It was midnight."),
     )),
     "amount": Fact(("ten or fewer", "more than ten"), (50, 90), (
@@ -111,16 +105,15 @@ FACTS = {
     )),
 }  # fmt: skip
 
-FEW = ("two", "three", "four", "five", "six")
-MANY = ("twenty", "thirty", "forty", "fifty", "sixty")
+FEW, MANY = ("two", "three", "four", "five", "six"), ("twenty", "thirty", "forty", "fifty", "sixty")
 PLACES = ("off Gull Point", "near the salt quay", "by the east mole", "near the old lock",
           "below the signal tower", "off Heron Bank", "by the rope walk", "at the north steps")  # fmt: skip
-NOISE = ("The wind was light.", "A choir sang on the quay.", "The tide was turning.", "The ferry was late.",
-         "The clerk had a cold.", "Gulls were about.", "Two porters watched.", "The cook had burnt the soup.",
-         "A bell rang somewhere.", "The ropes were new.")  # fmt: skip
+NOISE = ("The wind was light.", "A choir sang.", "The tide turned.", "The ferry was late.",
+         "A bell rang.", "The clerk had a cold.", "Gulls were about.", "Two porters watched.",
+         "The soup was cold.")  # fmt: skip
 NAMES = ("Finch", "Marlow", "Okoro", "Brandt", "Sato", "Rivers", "Novak", "Pell", "Amari", "Hale",
          "Costa", "Ling", "Moss", "Dufour", "Weber", "Quinn")  # fmt: skip
-SHIPS = ("Swallow", "Petrel", "Blue Hart", "Amber", "Comet", "Old Rose", "Juniper", "Lark")
+SHIPS = ("Swallow", "Petrel", "Otter", "Amber", "Comet", "Old Rose", "Juniper", "Lark")
 HELDOUT_NAMES = (*NAMES, "Tanaka", "Grey", "Olsen", "Bello", "Frost", "Vance", "Kaur", "Stone")
 HELDOUT_SHIPS = (*SHIPS, "Falcon", "Silver Fox", "Willow", "Star")
 
@@ -231,19 +224,20 @@ def rows(seed: int, n: int) -> Split:
 
 def write_rows(path: Path, written: list[dict[str, str]]) -> None:
     """Write one JSON object a line."""
-    text = "".join(json.dumps(row) + "\n" for row in written)
-    path.write_text(text, encoding="utf-8", newline="\n")
+    path.write_text("".join(json.dumps(row) + "\n" for row in written), encoding="utf-8", newline="\n")
 
 
 def main() -> None:
     """Write `statutes.json`, `train.jsonl` and `heldout.jsonl`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Write the demo's data.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
     parser.add_argument("--rows", type=int, default=256, metavar="N", help=f"{MIN_ROWS} to {MAX_ROWS}")
     parser.add_argument("--seed", type=int, default=7, metavar="S")
     args = parser.parse_args()
-
-    split = rows(args.seed, args.rows)
+    try:
+        split = rows(args.seed, args.rows)
+    except ValueError as error:
+        parser.error(str(error))
     args.out.mkdir(parents=True, exist_ok=True)
     write_book(args.out / "statutes.json")
     write_rows(args.out / "train.jsonl", split.train)

@@ -103,15 +103,15 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     return parse_config(Plan, source)
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
+def differences(old: Any, new: Any, *, where: str = "") -> list[str]:
     """What changed between two plans (as plain values), one line a field."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             line
             for key in sorted({*old, *new})
-            for line in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            for line in differences(old.get(key), new.get(key), where=f"{where}.{key}" if where else key)
         ]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
-        return [line for index, (a, b) in pairs for line in differences(a, b, f"{path}.{index}")]
-    return [] if old == new else [f"{path}: was {old!r}, is {new!r}"]
+        return [line for index, (a, b) in pairs for line in differences(a, b, where=f"{where}.{index}")]
+    return [] if old == new else [f"{where}: was {old!r}, is {new!r}"]

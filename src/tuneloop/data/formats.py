@@ -129,8 +129,19 @@ def _text(value: Mapping[str, Any], key: str, *, required: bool) -> str:
 
 
 def _type_name(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], tuple[Message, ...]]] = {

@@ -18,6 +18,7 @@ from tuneloop.data.template import NAMED_TEMPLATES, Template, load_named_templat
 
 # A code point that Unicode reserves as "never a character": it marks where text is cut before encoding.
 _CUT = "\ufdd0"
+_TOKENIZER = "tokenizer.json"
 _ASKED = (Message("user", "a"),)
 _TOLD = (Message("system", "s"), *_ASKED)
 _PROBE = (*_ASKED, Message("assistant", "bcd"))
@@ -199,12 +200,7 @@ def load_renderer(folder: Path, *, template: str = "auto", train_on: Literal["al
         ModelError: the folder has no tokenizer.json.
         ContractError: no template fits: none in the folder, or one whose answers have no end-of-turn token.
     """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise ModelError(f"{folder}: no tokenizer.json. Save the tokenizer as a fast tokenizer first.")
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = _load_tokenizer(folder)
     settings = _read_settings(folder)
     own = settings["chat_template"]
     name = _choose_template(template, Template(own, settings["bos"], settings["eos"]) if own else None)
@@ -216,13 +212,35 @@ def load_renderer(folder: Path, *, template: str = "auto", train_on: Literal["al
         template=source,
         bos_token=settings["bos"],
         eos_token=settings["eos"],
-        tokenizer_sha256=hash_file(path),
+        tokenizer_sha256=hash_file(folder / _TOKENIZER),
         end_of_turn=end_of_turn,
         stop_ids=tuple(sorted({end_of_turn, *settings["eos_ids"]})),
         train_on=train_on,
         hidden_text=_hidden_text(chosen),
     )
     return Renderer(contract, tokenizer)
+
+
+def renderer_of(contract: PromptContract, folder: Path) -> Renderer:
+    """The renderer of a contract that was made before, with the tokenizer of a folder.
+
+    Raises:
+        ContractError: the folder has another tokenizer.
+    """
+    tokenizer = _load_tokenizer(folder)
+    if hash_file(folder / _TOKENIZER) != contract.tokenizer_sha256:
+        raise ContractError(f"{folder}: its tokenizer is not the one that the prompt contract was made with.")
+    return Renderer(contract, tokenizer)
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    path = folder / _TOKENIZER
+    if not path.is_file():
+        raise ModelError(f"{folder}: no {_TOKENIZER}. Save the tokenizer as a fast tokenizer first.")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

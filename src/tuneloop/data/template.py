@@ -62,7 +62,6 @@ class Template:
             trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
         )
         environment.filters["tojson"] = _tojson
-        environment.globals["raise_exception"] = _raise_exception
         try:
             return environment.from_string(self.source)
         except jinja2.TemplateSyntaxError as error:
@@ -80,6 +79,7 @@ class Template:
                 add_generation_prompt=add_generation_prompt,
                 bos_token=self.bos_token,
                 eos_token=self.eos_token,
+                raise_exception=_raise_exception,
             )
         except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise RowError("template_refused", f"the chat template refuses it: {error}") from error

@@ -39,3 +39,21 @@ def load_model(folder: Path, hardware: Hardware) -> CausalModel:
     model = CausalModel(network, hardware.device, hardware.autocast_dtype)
     model.find_abilities()
     return model
+
+
+def load_skeleton(folder: Path) -> CausalModel:
+    """The model's shapes without its weights, on the meta device: enough to count and to plan.
+
+    Raises:
+        ModelError: transformers does not know the architecture.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    meta = torch.device("meta")
+    try:
+        with quiet_transformers(), meta:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(f"model.source: {folder} does not load: {str(error).splitlines()[0]}") from error
+    return CausalModel(network, meta)

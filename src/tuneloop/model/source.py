@@ -179,6 +179,7 @@ def _dequantise(gguf: Path, folder: Path) -> None:
             quantization_config=GgufConfig(dequantize=True),
         )
         network.save_pretrained(folder)
+        assert tokenizer is not None, "the pinned file holds a tokenizer"
         tokenizer.save_pretrained(folder)
 
 

@@ -1,11 +1,13 @@
 """How numbers, times and foreign text are written so that a person reads them with ease."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 MINUS = "\N{MINUS SIGN}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _HAN = ("\u3400", "\u9fff")
 _KANA = ("\u3040", "\u30ff")
 _HANGUL = ("\uac00", "\ud7a3")
@@ -55,14 +57,21 @@ def significant(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace("-", MINUS)
 
 
+def loss(value: float) -> str:
+    """A loss with decimals that stay the same along a run: 2.74, 0.200, 0.00123."""
+    if abs(value) < 1e-2:  # noqa: PLR2004
+        return significant(value)
+    return score(value, 2 if abs(value) >= 1 else 3)
+
+
 def percent(share: float) -> str:
     """A share of one as per cent: 0.0344 -> 3.4 %, 0.00071 -> 0.071 %."""
     value = 100 * share
     if value == 0 or abs(value) >= 10:  # noqa: PLR2004 - two figures are enough
-        return f"{value:.0f} %"
+        return f"{value:.0f}{NO_BREAK}%"
     decimals = 1 - math.floor(math.log10(abs(value)))
     text = f"{value:.{decimals}f}"
-    return f"{text.rstrip('0').rstrip('.')} %".replace("-", MINUS)
+    return f"{text.rstrip('0').rstrip('.')}{NO_BREAK}%".replace("-", MINUS)
 
 
 def size(num_bytes: float) -> str:
@@ -89,6 +98,11 @@ def duration(seconds: float, units: tuple[str, str, str, str] = ("d", "h", "min"
     if whole < 86400:  # noqa: PLR2004
         return f"{whole // 3600} {hours} {whole % 3600 // 60} {minutes}"
     return f"{whole // 86400} {days} {whole % 86400 // 3600} {hours}"
+
+
+def plain(value: float) -> str:
+    """A setting as a recipe would say it: 0.0002, 1e-6."""
+    return re.sub(r"e([-+])0*", lambda match: "e" + match[1].replace("+", ""), f"{value:.12g}")
 
 
 def moment(time: datetime) -> str:

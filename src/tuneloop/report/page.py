@@ -2,15 +2,16 @@
 
 import base64
 import hashlib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tuneloop.core.store import write_text
-from tuneloop.report import figures, plots
-from tuneloop.report.story import read_story, written
+from tuneloop.report import figures, plots, strips
+from tuneloop.report.account import written
+from tuneloop.report.story import read_story
 from tuneloop.report.words import Language, Words
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -44,7 +45,9 @@ def write_report(folder: Path, *, language: Language = "en") -> Path:
     return path
 
 
+@cache
 def _environment(words: Words) -> Environment:
+    """The compiled templates; they are files of ours that do not change while a program runs."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -53,22 +56,24 @@ def _environment(words: Words) -> Environment:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    environment.globals |= {
+    names: dict[str, Any] = {
         "w": words,
         "loss_plot": partial(plots.loss_plot, words=words),
         "rate_plot": partial(plots.rate_plot, words=words),
         "rounds_plot": partial(plots.rounds_plot, words=words),
-        "score_strip": partial(plots.score_strip, words=words),
-        "share_bar": plots.share_bar,
+        "score_strip": partial(strips.score_strip, words=words),
+        "share_bar": strips.share_bar,
         "digits_for": figures.digits_for,
         "language_of": figures.language_of,
-        "interval_text": partial(plots.interval_text, words=words),
+        "interval_text": partial(strips.interval_text, words=words),
     }
+    environment.globals.update(names)
     environment.filters |= {
         "count": figures.count,
         "score": figures.score,
         "signed": figures.signed,
         "significant": figures.significant,
+        "loss": figures.loss,
         "percent": figures.percent,
         "size": figures.size,
         "duration": words.duration,

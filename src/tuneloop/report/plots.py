@@ -1,19 +1,20 @@
-"""Draws the plots of the report as SVG text: pure functions, data in, markup out; colours come from the style sheet."""
+"""Draws the plots of the report as SVG text: pure functions, data in, markup out; colours come from report.css."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from itertools import pairwise
 
 from tuneloop.report import figures, scale
 from tuneloop.report.curves import Curve
 from tuneloop.report.scale import Point, Scale
-from tuneloop.report.story import Estimate, RoundPoint, ScoreCard
+from tuneloop.report.story import RoundPoint
+from tuneloop.report.strips import ends_of, interval_text
+from tuneloop.report.svg import cross, diamond, line, safe, svg, text
 from tuneloop.report.verdict import Target
 from tuneloop.report.words import Words
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 30, 38
 _MOST_HOVERS = 120
-_TEXT_PX = 12
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def loss_plot(curve: Curve, words: Words, *, width: int = 580, height: int = 290
         frame.path(curve.validation, "validation-line"),
         _kept_line(frame, curve, words),
         "".join(
-            _cross(frame.x.at(mark.x), height - _BOTTOM - 7, f"{words('skipped_mark')}: {mark.text}")
+            cross(frame.x.at(mark.x), height - _BOTTOM - 7, f"{words('skipped_mark')}: {mark.text}")
             for mark in curve.skipped
         ),
         hovers(frame, curve.smoothed or curve.loss, _loss_titles(curve, words), most=width // 5),
@@ -86,10 +87,7 @@ def loss_plot(curve: Curve, words: Words, *, width: int = 580, height: int = 290
         (curve.smoothed or curve.loss or curve.validation)[0],
         (curve.smoothed or curve.loss or curve.validation)[-1],
     )
-    label = (
-        f"{words('loss')}, {words('round', n=curve.round)}: "
-        f"{figures.significant(first[1])} → {figures.significant(last[1])}"
-    )
+    label = f"{words('loss')}, {words('round', n=curve.round)}: {figures.loss(first[1])} → {figures.loss(last[1])}"
     return svg(width, height, body, label)
 
 
@@ -112,7 +110,7 @@ def rate_plot(curve: Curve, words: Words, *, width: int = 300, height: int = 290
 def rounds_plot(points: Sequence[RoundPoint], target: Target | None, metric: str, words: Words) -> str:
     """The main score after each round, with intervals: filled where it was accepted, hollow where not."""
     width, height = 440, 260
-    ends = [end for point in points for end in _ends(point.estimate)] + ([target.value] if target else [])
+    ends = [end for point in points for end in ends_of(point.estimate)] + ([target.value] if target else [])
     low, high = scale.nice_range(ends)
     frame = Frame.around(width, height, (-0.5, len(points) - 0.5), (low, high))
     digits = figures.digits_for(ends)
@@ -130,70 +128,16 @@ def rounds_plot(points: Sequence[RoundPoint], target: Target | None, metric: str
         name = words("base") if point.outcome == "base" else words("round", n=point.round)
         told = "" if point.outcome == "base" else words(point.outcome)
         title = f"{name}: {interval_text(point.estimate, digits, words)}"
-        ends_y = [frame.y.at(end) for end in _ends(point.estimate)]
+        ends_y = [frame.y.at(end) for end in ends_of(point.estimate)]
         body += [
-            f'<g class="point {point.outcome}"><title>{_safe(title)}</title>',
-            whisker_v(x, ends_y) if len(ends_y) > 1 else "",
+            f'<g class="point {point.outcome}"><title>{safe(title)}</title>',
+            _whisker(x, ends_y) if len(ends_y) > 1 else "",
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/></g>',
             text(x + 10, y - 8, figures.score(point.estimate.value, digits), "value"),
             text(x, height - _BOTTOM + 17, name, "tick mid strong"),
             text(x, height - _BOTTOM + 32, told.lower(), "tick mid"),
         ]
     return svg(width, height, body, words("main_by_round", metric=words.metric(metric)))
-
-
-def score_strip(card: ScoreCard, words: Words, *, width: int = 264) -> str:
-    """Dot and whisker for before and after on one axis; below, the difference on its own axis around zero."""
-    shown = [(name, item) for name, item in (("before", card.before), ("after", card.after)) if item]
-    ends = [end for _, item in shown for end in _ends(item)]
-    unit = min(ends) >= 0 and max(ends) <= 1
-    low, high = (0.0, 1.0) if unit else scale.nice_range(ends, 4, zero=True)
-    left, top = 70, 16
-    digits, most = figures.digits_for(ends), width // 64
-    across = Scale(low, high, left, width - 12)
-    body = []
-    for index, (name, item) in enumerate(shown):
-        y = top + 24 * index
-        title = f"{words(name)}: {interval_text(item, digits, words)}"
-        body += [text(0, y + 4, words(name), "label"), _whisker_h(across, y, item, name, title)]
-    axis_y = top + 24 * len(shown) - 4
-    body.append(_strip_axis(across, axis_y, scale.ticks(low, high, most)))
-    height = axis_y + 22
-    if card.comparison:
-        difference = Estimate(card.comparison.difference, card.comparison.interval)
-        around = scale.nice_range([*_ends(difference), 0.0], 4)
-        across = Scale(*around, left, width - 12)
-        y = height + 22
-        title = f"{words('difference')}: {interval_text(difference, digits, words)}"
-        body += [
-            text(0, y + 4, words("difference"), "label"),
-            line(across.at(0), y - 13, across.at(0), y + 20, "zero"),
-            _whisker_h(across, y, difference, card.outcome, title),
-            _strip_axis(across, y + 20, scale.ticks(*around, most)),
-        ]
-        height = y + 42
-    return svg(width, height, body, f"{words.metric(card.metric)}: {words(card.outcome)}")
-
-
-def share_bar(parts: Sequence[tuple[str, float]], *, height: int = 10) -> str:
-    """A thin bar cut by shares; the first part is the one that matters. Hover tells each part."""
-    total = sum(value for _, value in parts)
-    if total <= 0:
-        return ""
-    body, start = [], 0.0
-    for index, (name, value) in enumerate(parts):
-        wide = 1000 * value / total
-        title = f"{name}: {figures.percent(value / total)}"
-        body.append(
-            f'<rect class="part part-{min(index, 5)}" x="{start:.2f}" width="{wide:.2f}" height="{height}">'
-            f"<title>{_safe(title)}</title></rect>"
-        )
-        start += wide
-    label = ", ".join(f"{name} {figures.percent(value / total)}" for name, value in parts)
-    return (
-        f'<svg class="bar" viewBox="0 0 1000 {height}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{_safe(label)}">{"".join(body)}</svg>'
-    )
 
 
 def hovers(frame: Frame, points: Sequence[Point], titles: dict[float, str], *, most: int = _MOST_HOVERS) -> str:
@@ -203,88 +147,17 @@ def hovers(frame: Frame, points: Sequence[Point], titles: dict[float, str], *, m
         return ""
     chosen = [points[(2 * index + 1) * len(points) // (2 * count)] for index in range(count)]
     xs = [frame.x.at(x) for x, _ in chosen]
-    edges = [frame.x.start, *((one + two) / 2 for one, two in zip(xs, xs[1:], strict=False)), frame.x.end]
+    edges = [frame.x.start, *((one + two) / 2 for one, two in pairwise(xs)), frame.x.end]
     top, floor = frame.y.end, frame.y.start
     strips = []
     for index, (value, y) in enumerate(chosen):
         left, right, x = edges[index], edges[index + 1], xs[index]
         strips.append(
-            f'<g class="hover"><title>{_safe(titles.get(value, ""))}</title>'
+            f'<g class="hover"><title>{safe(titles.get(value, ""))}</title>'
             f'<rect x="{left:.1f}" y="{top:.0f}" width="{max(right - left, 0):.1f}" height="{floor - top:.0f}"/>'
             f'<path d="M{x:.1f} {top:.0f}V{floor:.0f}"/><circle cx="{x:.1f}" cy="{frame.y.at(y):.1f}" r="3.5"/></g>'
         )
     return "".join(strips)
-
-
-def interval_text(item: Estimate, digits: int, words: Words) -> str:
-    """`0.81 (0.71 to 0.90)`."""
-    value = figures.score(item.value, digits)
-    if item.interval is None:
-        return f"{value} ({words('no_interval')})"
-    ends = (figures.score(end, digits) for end in (item.interval.low, item.interval.high))
-    return f"{value} ({words.between(*ends)})"
-
-
-def svg(width: int, height: float, body: Iterable[str], label: str) -> str:
-    """A drawing that grows with the page up to its own size."""
-    return (
-        f'<svg class="plot" viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}" role="img" '
-        f'aria-label="{_safe(label)}">{"".join(body)}</svg>'
-    )
-
-
-def text(x: float, y: float, content: str, name: str) -> str:
-    """Escaped words at a place."""
-    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}">{_safe(content)}</text>' if content else ""
-
-
-def line(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
-    """A straight line."""
-    return f'<line class="{name}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def diamond(x: float, y: float, name: str, title: str) -> str:
-    """A validation point: another shape than a training point, so that colour is not needed."""
-    return f'<path class="{name}" d="M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"><title>{_safe(title)}</title></path>'
-
-
-def whisker_v(x: float, ends: Sequence[float]) -> str:
-    """An upright interval with caps."""
-    low, high = ends[1], ends[-1]
-    return (
-        f'<path class="whisker" d="M{x - 5:.1f} {low:.1f}h10M{x - 5:.1f} {high:.1f}h10M{x:.1f} {low:.1f}V{high:.1f}"/>'
-    )
-
-
-def _ends(item: Estimate) -> list[float]:
-    """The value, then the two ends of its interval."""
-    return [item.value, *([item.interval.low, item.interval.high] if item.interval else [])]
-
-
-def _whisker_h(across: Scale, y: float, item: Estimate, name: str, title: str) -> str:
-    x = across.at(item.value)
-    whisker = ""
-    if item.interval:
-        low, high = across.at(item.interval.low), across.at(item.interval.high)
-        whisker = f'<path class="whisker" d="M{low:.1f} {y - 5:.1f}v10M{high:.1f} {y - 5:.1f}v10M{low:.1f} {y:.1f}H{high:.1f}"/>'
-    match name:
-        case "better":
-            dot = f'<path class="dot" d="M{x:.1f} {y - 6:.1f}l6 11h-12z"/>'
-        case "worse":
-            dot = f'<path class="dot" d="M{x:.1f} {y + 6:.1f}l6 -11h-12z"/>'
-        case "no_clear_difference" | "not_compared":
-            dot = f'<path class="dot" d="M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z"/>'
-        case _:
-            dot = f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/>'
-    return f'<g class="estimate {name}"><title>{_safe(title)}</title>{whisker}{dot}</g>'
-
-
-def _strip_axis(across: Scale, y: float, values: Sequence[float]) -> str:
-    parts = [line(across.start, y, across.end, y, "axis")]
-    for value, label in zip(values, scale.tick_labels(values), strict=True):
-        x = across.at(value)
-        parts += [line(x, y, x, y + 4, "axis"), text(x, y + 16, label, "tick mid")]
-    return "".join(parts)
 
 
 def _ticks_of(frame: Frame, width: int) -> tuple[list[float], list[float]]:
@@ -313,17 +186,13 @@ def _kept_line(frame: Frame, curve: Curve, words: Words) -> str:
     )
 
 
-def _cross(x: float, y: float, title: str) -> str:
-    return f'<path class="skipped" d="M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"><title>{_safe(title)}</title></path>'
-
-
 def _loss_titles(curve: Curve, words: Words) -> dict[float, str]:
     raw, rates = dict(curve.loss), dict(curve.learning_rate)
     titles = {}
     for x, value in curve.smoothed or curve.loss:
-        lines = [words("step_n", n=figures.count(x)), f"{words('raw')} {figures.significant(raw[x])}"]
+        lines = [words("step_n", n=figures.count(x)), f"{words('raw')} {figures.loss(raw[x])}"]
         if curve.smoothed:
-            lines.append(f"{words('smoothed.short')} {figures.significant(value)}")
+            lines.append(f"{words('smoothed.short')} {figures.loss(value)}")
         if x in rates:
             lines.append(f"{words('learning_rate')} {figures.significant(rates[x])}")
         titles[x] = "\n".join(lines)
@@ -331,8 +200,12 @@ def _loss_titles(curve: Curve, words: Words) -> dict[float, str]:
 
 
 def _named(words: Words, value: float) -> str:
-    return f"{words('validation')} {figures.significant(value)}"
+    return f"{words('validation')} {figures.loss(value)}"
 
 
-def _safe(content: str) -> str:
-    return escape(figures.clean(content))
+def _whisker(x: float, ends: Sequence[float]) -> str:
+    """An upright interval with caps."""
+    low, high = ends[1], ends[-1]
+    return (
+        f'<path class="whisker" d="M{x - 5:.1f} {low:.1f}h10M{x - 5:.1f} {high:.1f}h10M{x:.1f} {low:.1f}V{high:.1f}"/>'
+    )

@@ -1,7 +1,5 @@
-"""Chooses the samples worth a look and marks, word by word, where an answer leaves its reference."""
+"""Chooses the samples that are worth a look, and sets each beside its reference."""
 
-import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,25 +7,12 @@ from typing import Literal
 from tuneloop.core.seeds import keyed_permutation
 from tuneloop.evaluate.records import Sample
 from tuneloop.report import figures
+from tuneloop.report.diff import Piece, Relation, compare
 
 Group = Literal["improved", "best", "worst", "random", "more"]
-Relation = Literal["same", "near", "far", "long"]
-# A word of letters and digits; one Chinese, Japanese or Korean sign; a run of spaces; or one other sign.
-_TOKEN = re.compile(r"[㐀-鿿぀-ヿ가-힣]|[^\W㐀-鿿぀-ヿ가-힣]+|\s+|.", re.DOTALL)
 _MOST_CHARS = 2400
-_MOST_TOKENS = 700
-_FAR = 0.3
-"""Below this share of common words a diff says nothing, and the answer is shown plain."""
 _EACH_GROUP = 4
 _MOST_SHOWN = 60
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of text that the reference has too, has not, or has alone."""
-
-    kind: Literal["same", "extra", "missing"]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -152,30 +137,3 @@ def answer_of(sample: Sample, reference: str) -> Answer:
         hidden_chars=max(0, len(sample.output) - _MOST_CHARS),
         language=figures.language_of(output),
     )
-
-
-def compare(output: str, reference: str) -> tuple[tuple[Piece, ...], Relation]:
-    """Pieces of `output`, with what only the reference has put in where it is missing."""
-    if output.strip() == reference.strip():
-        return (Piece("same", output),), "same"
-    mine, theirs = _TOKEN.findall(output), _TOKEN.findall(reference)
-    if not mine:
-        return (), "far"
-    if max(len(mine), len(theirs)) > _MOST_TOKENS:
-        return (Piece("same", output),), "long"
-    matcher = difflib.SequenceMatcher(None, theirs, mine, autojunk=False)
-    blocks = matcher.get_matching_blocks()
-    common = sum(len(theirs[i]) for block in blocks for i in range(block.a, block.a + block.size) if theirs[i].strip())
-    longest = max(sum(len(token) for token in side if token.strip()) for side in (mine, theirs))
-    if common < _FAR * longest:
-        return (Piece("same", output),), "far"
-    pieces: list[Piece] = []
-    at_theirs = at_mine = 0
-    for block in blocks:
-        pieces += [
-            Piece("missing", "".join(theirs[at_theirs : block.a])),
-            Piece("extra", "".join(mine[at_mine : block.b])),
-            Piece("same", "".join(mine[block.b : block.b + block.size])),
-        ]
-        at_theirs, at_mine = block.a + block.size, block.b + block.size
-    return tuple(piece for piece in pieces if piece.text), "near"

@@ -6,11 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from tuneloop.core.records import Record
 from tuneloop.data.records import DatasetRecord
 from tuneloop.evaluate.records import Comparison, EvalRecord, Interval, Score
 from tuneloop.iterate.records import Decision, Finding
 from tuneloop.report import samples as sampling
+from tuneloop.report.account import Spent, elapsed_s, settings_of, spent_of, versions_of
 from tuneloop.report.curves import Curve, curve_of
 from tuneloop.report.folder import ProblemRow, RunFolder, read_folder
 from tuneloop.report.lineage import Lineage, lineage_of
@@ -104,23 +104,6 @@ class DataView:
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What one phase cost."""
-
-    phase: Literal["train", "eval", "base"]
-    round: int
-    wall_s: float
-    tokens: int | None = None
-    peak_memory_bytes: int | None = None
-    from_events: bool = False
-
-    @property
-    def tokens_per_s(self) -> float | None:
-        """Over the wall time of the phase."""
-        return self.tokens / self.wall_s if self.tokens and self.wall_s > 0 else None
-
-
-@dataclass(frozen=True)
 class Story:
     """Everything on the page, in its order."""
 
@@ -174,11 +157,11 @@ def read_story(folder: Path, words: Words) -> Story:
         points=tuple(_points(run, metric)) if metric else (),
         samples=_samples(run, evaluation, metric),
         data=tuple(_data(run)),
-        settings=tuple(_settings(run.checkpoints[shown].plan if shown in run.checkpoints else run.plan)),
+        settings=tuple(settings_of(run.checkpoints[shown].plan if shown in run.checkpoints else run.plan)),
         lineage=lineage_of(run),
-        versions=_versions(run.records.values()),
-        spent=tuple(_spent(run)),
-        elapsed_s=_elapsed_s(run),
+        versions=versions_of(run.records.values()),
+        spent=tuple(spent_of(run)),
+        elapsed_s=elapsed_s(run),
         last_record=max((record.created_at for record in run.records.values()), default=None),
         recipe=run.recipe,
         notices=tuple(_notices(run, words)),
@@ -303,77 +286,6 @@ def _data(run: RunFolder) -> Iterable[DataView]:
     for number, record in run.datasets.items():
         same_as = first.setdefault(record.rows_sha256, number)
         yield DataView(number, record, run.problems.get(number, ()), same_as if same_as != number else None)
-
-
-def _settings(plan: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """The scalars of the sections that decide how the weights move."""
-    for section in ("seed", "tune", "stages", "data", "train"):
-        for path, value in _flat(section, plan.get(section)):
-            if not (section == "data" and path.split(".")[1] in {"train", "eval"}):
-                yield path, value
-
-
-def _flat(path: str, value: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(f"{path}.{key}", item)
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for index, item in enumerate(value):
-            yield from _flat(f"{path}.{index}", item)
-    elif isinstance(value, list):
-        yield path, ", ".join(map(str, value))
-    elif value is not None:
-        yield path, written(value)
-
-
-def written(value: Any) -> str:
-    """A plain value as a recipe would say it."""
-    match value:
-        case None:
-            return "—"
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:g}"
-        case _:
-            return str(value)
-
-
-def _versions(records: Iterable[Record]) -> dict[str, str]:
-    """Package -> version; all of them where records differ."""
-    seen: dict[str, list[str]] = {}
-    for record in sorted(records, key=lambda record: record.created_at):
-        for name, version in record.versions.items():
-            known = seen.setdefault(name, [])
-            if version not in known:
-                known.append(version)
-    return {name: ", ".join(versions) for name, versions in seen.items()}
-
-
-def _spent(run: RunFolder) -> Iterable[Spent]:
-    for number in [0, *run.rounds]:
-        checkpoint, evaluation = run.checkpoints.get(number), run.evals.get(number)
-        if checkpoint:
-            cost = checkpoint.cost
-            yield Spent("train", number, cost.wall_s, cost.tokens, cost.peak_memory_bytes)
-        elif number:
-            walls = [event.get("wall_s") for event in run.of_kind("step") if event.get("round", 1) == number]
-            known = [float(wall) for wall in walls if isinstance(wall, int | float)]
-            if known:
-                yield Spent("train", number, max(known), from_events=True)
-        if evaluation:
-            phase = "eval" if number else "base"
-            yield Spent(phase, number, evaluation.wall_s, evaluation.generated_tokens)
-
-
-def _elapsed_s(run: RunFolder) -> float | None:
-    times = []
-    for event in run.events:
-        try:
-            times.append(datetime.fromisoformat(str(event.get("time"))))
-        except ValueError:
-            continue
-    return (max(times) - min(times)).total_seconds() if len(times) > 1 else None
 
 
 def _notices(run: RunFolder, words: Words) -> Iterable[str]:

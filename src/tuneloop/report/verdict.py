@@ -142,7 +142,7 @@ def _more(run: RunFolder, number: int, words: Words) -> tuple[str, ...]:
         lines.append(words("base_stays"))
     if decision.target:
         lines.append(words("target.met" if decision.target_met else "target.not_met", target=decision.target))
-    worse = _got_worse(evaluation, words) if evaluation and decision.accepted else ()
+    worse = _got_worse(evaluation, words) if evaluation else ()
     return (*lines, *worse)
 
 
@@ -157,7 +157,7 @@ def _unmeasured(run: RunFolder, number: int | None, words: Words) -> Verdict:
         rest = words(
             "trained.rest",
             steps=words.many("steps", checkpoint.cost.steps),
-            loss=figures.significant(checkpoint.train_loss),
+            loss=figures.loss(checkpoint.train_loss),
         )
         return Verdict("trained", words("verdict.plain", lead=words("trained"), rest=rest))
     curve = curve_of(run, number) if number else None

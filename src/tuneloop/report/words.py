@@ -34,8 +34,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "rounds.n": ("{n} rounds", "{n} 轮"),
     "steps.1": ("{n} step", "{n} 步"),
     "steps.n": ("{n} steps", "{n} 步"),
-    "others.1": ("{n} other metric", "另外 {n} 项指标"),
-    "others.n": ("{n} other metrics", "另外 {n} 项指标"),
     # The verdict.
     "accepted": ("Accepted", "已采纳"),
     "rejected": ("Rejected", "未采纳"),
@@ -44,7 +42,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "training": ("Training is not finished", "训练尚未完成"),
     "prepared": ("Data prepared, nothing trained", "数据已就绪，尚未训练"),
     "empty": ("Nothing here yet", "暂无内容"),
-    "verdict.line": ("{lead}: {change} on {rows}.", "{lead}：在{rows}上，{change}。"),
+    "verdict.line": ("{lead}: {change} on {rows}.", "{lead}：在 {rows}上，{change}。"),
     "verdict.plain": ("{lead}: {rest}.", "{lead}：{rest}。"),
     "rose": ("{metric} rose from {before} to {after}", "{metric}从 {before} 升至 {after}"),
     "fell": ("{metric} fell from {before} to {after}", "{metric}从 {before} 降至 {after}"),
@@ -110,15 +108,15 @@ _WORDS: dict[str, tuple[str, str]] = {
     "scores.intro": (
         """The base model and the model of round {round} on the same {rows}. Whiskers are {level} intervals;
         a difference counts only where its whole paired interval lies on one side of zero.""",
-        "基座模型与第 {round} 轮模型在同样的{rows}上的得分。须线为 {level} 区间；配对差值的区间全在零的一侧才算有差异。",
+        "第 {round} 轮模型与基座模型在同样的 {rows}上的得分。须线为 {level} 区间；差值区间全在零的一侧才算有差异。",
     ),
     "scores.alone": (
         "The model of round {round} on {rows}. The base model was not measured on them, so nothing can be compared.",
-        "第 {round} 轮模型在{rows}上的得分。基座模型未在其上评测，因此无法比较。",
+        "第 {round} 轮模型在 {rows}上的得分。基座模型未在其上评测，因此无法比较。",
     ),
     "scores.base": (
         "Only the base model was measured, on {rows}.",
-        "仅在{rows}上评测了基座模型。",
+        "仅在 {rows}上评测了基座模型。",
     ),
     "scores.none": (
         "No evaluation in this folder: nothing here says whether the model got better.",
@@ -129,7 +127,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "signature": ("Signature", "签名"),
     "no_interval": ("no interval", "无区间"),
     "to": ("{low} to {high}", "{low} 至 {high}"),
-    "level": ("{percent} %", "{percent}%"),
+    "level": ("{percent}\u00a0%", "{percent}%"),
     # Curves.
     "round": ("Round {n}", "第 {n} 轮"),
     "base": ("Base", "基座"),
@@ -177,12 +175,11 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "target": ("target", "目标"),
     "main_by_round": ("{metric} by round", "各轮{metric}"),
-    "kept": ("kept", "保留"),
     # Samples.
     "samples.intro": (
         """The same question, answered before and after: {shown} of {all}. First the most improved, then the worst,
         then some drawn at random (seed {seed}).""",
-        "同一问题训练前后的回答，共 {all} 条，展示 {shown} 条：先是进步最大的，再是最差的，然后是随机抽取的（种子 {seed}）。",
+        "同一问题训练前后的回答，{all} 条中的 {shown} 条：先是进步最大的，再是最差的，然后随机抽取（种子 {seed}）。",
     ),
     "samples.legend": (
         "in the answer, not in the reference",
@@ -196,6 +193,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "The answers before training are not shown: they were given to other rows.",
         "未展示训练前的回答：它们对应的是另外的数据。",
     ),
+    "samples.no_gain": ("No row got better by this score.", "按此指标，没有数据变好。"),
     "samples.rest": ("{n} more samples", "另外 {n} 条样例"),
     "samples.file": ("All of them are in {file}.", "全部样例见 {file}。"),
     "improved": ("Most improved", "进步最大"),
@@ -271,7 +269,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "skipped": ("Steps not applied", "未应用的步"),
     "skipped.text": ("{n} (loss or gradient was not finite)", "{n}（损失或梯度不是有限值）"),
     "settings": ("Key settings", "主要设置"),
-    "of_round": ("of round {n}", "第 {n} 轮"),
     # Lineage.
     "lineage.intro": (
         "Each record names its parents by hash. The links below were checked while this page was made.",
@@ -296,8 +293,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "more_files": ("and {n} more", "以及另外 {n} 个"),
     # Environment and cost.
     "environment.none": ("No record names its environment.", "没有记录说明运行环境。"),
-    "package": ("Package", "软件包"),
-    "version": ("Version", "版本"),
     "cost.none": ("Nothing in this folder says what was spent.", "此文件夹中没有开销记录。"),
     "phase": ("Phase", "阶段"),
     "wall": ("Wall time", "用时"),

@@ -30,14 +30,19 @@ class Progress(Config):
     validated_step: int = 0
     """The last step after which validation was done."""
     last_train_loss: float | None = None
+    last_validation_loss: float | None = None
     finished: bool = False
     """Whether the last stage is through."""
     skipped: int = 0
     skipped_in_a_row: int = 0
+    total_steps: int = 0
+    """Optimiser steps over all stages."""
     tokens: int = 0
     target_tokens: int = 0
+    step_s: float = 0.0
+    """Seconds inside steps, over all starts."""
     wall_s: float = 0.0
-    """Seconds of training, over all starts."""
+    """Seconds of training, validation and saving included, over all starts."""
 
 
 class Manifest(Config):
@@ -72,14 +77,21 @@ class Checkpoints:
             progress=progress,
             fingerprint=fingerprint,
             weights=self._put(weights),
-            optimizer=self._put(optimizer) if optimizer else None,
+            optimizer=self._put(optimizer),
         )
-        name = f"stage-{progress.stage}-step-{progress.step:08d}.json"
-        self._publish(self.folder / name, manifest)
+        self._publish(self.path_of(manifest), manifest)
         if is_best:
-            self._publish(self.folder / f"best-{progress.stage}.json", manifest.replace(optimizer=None))
+            weights_only = manifest.replace(optimizer=None)
+            self._publish(self.path_of(weights_only), weights_only)
         self._clean()
         return manifest
+
+    def path_of(self, manifest: Manifest) -> Path:
+        """Where a manifest lies: one that keeps weights alone is the best of its stage."""
+        progress = manifest.progress
+        if manifest.optimizer is None:
+            return self.folder / f"best-{progress.stage}.json"
+        return self.folder / f"stage-{progress.stage}-step-{progress.step:08d}.json"
 
     def _put(self, tensors: Mapping[str, Tensor]) -> str:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -94,12 +94,19 @@ def fit(
             )
         progress = manifest.progress
         hooks.emit("resumed", stage=progress.stage, step=progress.step, differences=differences)
-        run.restore(checkpoints.load_weights(manifest))
+        restore_weights(job.trainable, checkpoints.load_weights(manifest))
         optimizer_state = checkpoints.load_optimizer(manifest)
     while not progress.finished:
         progress = run.stage(progress, optimizer_state)
         optimizer_state = {}
     return run.choose(progress)
+
+
+def restore_weights(trainable: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
+    """Put saved tensors into the parameters of the same names."""
+    with torch.no_grad():
+        for name, parameter in trainable.items():
+            parameter.copy_(weights[name])
 
 
 def compare_fingerprints(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
@@ -118,18 +125,13 @@ class _Run:
     fingerprint: dict[str, Any]
     hooks: Hooks
 
-    def restore(self, weights: Mapping[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.job.trainable.items():
-                parameter.copy_(weights[name])
-
     def choose(self, progress: Progress) -> TrainResult:
         """Load what the last stage asked to keep."""
         chosen = self._kept(progress.stage)
         if chosen is None:
             chosen, _ = self.checkpoints.newest()
             assert chosen is not None, "a finished run has a checkpoint"
-        self.restore(self.checkpoints.load_weights(chosen))
+        restore_weights(self.job.trainable, self.checkpoints.load_weights(chosen))
         self.job.model.network.eval()
         return TrainResult(chosen, progress)
 
@@ -155,7 +157,7 @@ class _Run:
             return progress
         kept = self._kept(progress.stage)
         if kept is not None:
-            self.restore(self.checkpoints.load_weights(kept))
+            restore_weights(self.job.trainable, self.checkpoints.load_weights(kept))
         return progress.replace(
             stage=progress.stage + 1, step=0, best_loss=None, best_step=None, since_best=0, validated_step=0
         )
@@ -184,6 +186,10 @@ class _Stage:
                 if not (self._is_over(progress, steps) and is_last_stage):
                     self._save(progress)
             if self._is_over(progress, steps):
+                if progress.step < steps:
+                    self.run.hooks.emit(
+                        "early_stop", stage=progress.stage, step=progress.step, best_step=progress.best_step
+                    )
                 break
             if self.run.hooks.stop.requested:
                 self._save(progress)
@@ -224,6 +230,8 @@ class _Stage:
         now = time.perf_counter()
         progress = progress.replace(
             step=progress.step + 1,
+            total_steps=progress.total_steps + 1,
+            step_s=progress.step_s + now - begun,
             tokens=progress.tokens + tokens,
             target_tokens=progress.target_tokens + target_tokens,
             wall_s=self._wall_before + now - self._started,
@@ -271,6 +279,7 @@ class _Stage:
         is_best = math.isfinite(loss) and (progress.best_loss is None or loss < progress.best_loss)
         return progress.replace(
             validated_step=progress.step,
+            last_validation_loss=loss if math.isfinite(loss) else None,
             best_loss=loss if is_best else progress.best_loss,
             best_step=progress.step if is_best else progress.best_step,
             since_best=0 if is_best else progress.since_best + 1,

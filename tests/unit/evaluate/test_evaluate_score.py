@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tuneloop.core.errors import ConfigError, DataError
+from tuneloop.evaluate import score
 from tuneloop.evaluate.metrics.exact import ExactMatch
 from tuneloop.evaluate.score import measure, score_files, score_values
 
@@ -96,6 +97,8 @@ def test_a_plain_line_ends_at_newlines_alone(tmp_path: Path) -> None:
     predictions = write(tmp_path / "p.txt", f"{text}\r\nx\r\n")
     references = write(tmp_path / "r.jsonl", f"{json.dumps(text)}\n{json.dumps('x')}\n")
     assert items(predictions, references) == [1, 1]
+    # Every metric of ours ignores white space at the end of a text, so the carriage return is looked for here.
+    assert score._read_rows(predictions) == [text, "x"]
 
 
 def test_empty_last_lines_of_plain_text_are_answers(tmp_path: Path) -> None:

@@ -66,6 +66,21 @@ def test_wilson_ends_solve_its_equation() -> None:
             assert distance == pytest.approx(1.6448536269514722)
 
 
+def test_wilson_stays_between_zero_and_one() -> None:
+    # Without the clamps, rounding carries the ends of 0 of 2 and of 9 of 9 outside.
+    assert wilson_interval(0, 2).low == 0
+    assert wilson_interval(9, 9).high == 1
+    assert wilson_interval(9, 9, level=0.8).level == 0.8
+
+
+def test_the_order_of_samples_does_not_change_the_last_digit() -> None:
+    scores = np.random.default_rng(6).random(1000)
+    # A plain running sum does depend on the order here.
+    assert sum(scores.tolist()) != sum(scores[::-1].tolist())
+    value = score_set(Mean(), rows(scores), seed=0, resamples=1).value
+    assert score_set(Mean(), rows(scores[::-1]), seed=0, resamples=1).value == value
+
+
 def test_proportions_get_wilson_and_others_the_bootstrap() -> None:
     statistics_NK = rows([0] * 20)
     assert ends(score_set(ExactMatch(), statistics_NK, seed=1).interval) == (0, pytest.approx(0.161125, abs=1e-6))

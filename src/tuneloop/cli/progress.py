@@ -1,0 +1,109 @@
+"""What a person sees while a run works: one line that moves in a terminal, a line now and then in a log."""
+
+import sys
+import time
+from typing import Any, TextIO
+
+from tuneloop.core.events import Event
+
+_LOG_EVERY_S = 10.0
+
+
+class ConsoleProgress:
+    """Listens to a run's events and writes them to standard error."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._moves = self._stream.isatty()
+        self._open = False
+        self._last_s = float("-inf")
+        self._rate = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event["kind"]:
+            case "step":
+                self._step(event)
+            case "generated":
+                self._move(f"  answered {event['done']} of {event['total']}", final=event["done"] == event["total"])
+            case _:
+                if text := _sentence(event):
+                    self._say(text)
+
+    def _step(self, event: Event) -> None:
+        # The rate of the last steps, smoothed: one step alone jumps with the length of its rows.
+        rate = event["tokens_per_s"]
+        self._rate = rate if event["step"] == 1 or not self._rate else 0.8 * self._rate + 0.2 * rate
+        left_s = event["wall_s"] / event["step"] * (event["steps"] - event["step"])
+        self._move(
+            f"  step {event['step']}/{event['steps']}  loss {_number(event['loss'])}  "
+            f"lr {event['learning_rate']:.2e}  {self._rate:,.0f} tokens/s  "
+            f"{event['memory_bytes'] / 2**30:.1f} GiB  {_duration(left_s)} left",
+            final=event["step"] == event["steps"],
+        )
+
+    def _move(self, text: str, *, final: bool) -> None:
+        now = time.monotonic()
+        if self._moves:
+            self._stream.write(f"\r\x1b[2K{text}")
+            self._open = True
+            if final:
+                self._close_line()
+            self._stream.flush()
+        elif final or now - self._last_s >= _LOG_EVERY_S:
+            self._last_s = now
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._close_line()
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def _close_line(self) -> None:
+        if self._open:
+            self._stream.write("\n")
+            self._open = False
+
+
+_PHASES = {
+    "fetch": "Base model",
+    "data": "Rows",
+    "train": "Round {round}: training",
+    "evaluate": "Round {round}: evaluation (round 0 is the base)",
+    "export": "Export of round {round}",
+}
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _sentence(event: Event) -> str | None:
+    match event["kind"]:
+        case "phase" if event["state"] == "begin":
+            return _PHASES.get(event["name"], event["name"]).format(round=event["round"])
+        case "tuned":
+            share = 100 * event["trainable"] / event["total"]
+            return f"  {event['description']}: {event['trainable']:,} weights move ({share:.2f} %)"
+        case "validation":
+            return f"  step {event['step']}: validation loss {_number(event['loss'])}"
+        case "resumed":
+            return f"  going on from stage {event['stage']}, step {event['step']}"
+        case "skipped":
+            return f"  step {event['step']} was not applied: {event['reason']}"
+        case "damaged":
+            return f"  a checkpoint is damaged, an older one is used: {event['reason']}"
+        case "early_stop":
+            return f"  stopped early: no better validation loss since step {event['best_step']}"
+        case "decided":
+            return f"Round {event['round']} {'accepted' if event['accepted'] else 'rejected'}: {event['reason']}"
+        case _:
+            return None

@@ -1,0 +1,331 @@
+"""`tuneloop run`, and its stages alone: `train`, `eval`, `export`, `report`, `schema`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tuneloop.cli.options import JsonOption, OutOption, RecipeArgument, SetOption, print_json
+from tuneloop.core.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from tuneloop.evaluate.records import Comparison, Score
+    from tuneloop.pipeline.preview import Preview
+    from tuneloop.pipeline.session import Session
+    from tuneloop.plan import Plan
+
+_AcceptOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes", help="Go on although versions, threads or device differ from those of the checkpoint."
+    ),
+]
+_DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show plan, rows, steps, weights that move and memory; train nothing.")
+]
+_RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+_RoundOption = Annotated[int | None, typer.Option("--round", min=1, help="Which round; by default the accepted one.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(run)
+    app.command()(train)
+    app.command(name="eval")(evaluate)
+    app.command()(export)
+    app.command()(report)
+    app.command()(schema)
+
+
+def run(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    dry_run: _DryRunOption = False,
+    accept_changes: _AcceptOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The whole loop: measure the base, train, measure again, accept or reject, export, report.
+
+    The same command again goes on where it was cut off. Exit code 3: the gate kept the base model.
+    """
+    with _open_recipe(recipe, overrides, out, accept_changes=accept_changes, dry_run=dry_run) as session:
+        if dry_run:
+            _show_preview(session, as_json=as_json)
+            return
+        from tuneloop.pipeline.run import run_loop
+
+        result = run_loop(session)
+        folder = session.folder
+        exports = sorted(str(folder.export(name)) for name in ("adapter", "merged") if folder.export(name).exists())
+        if as_json:
+            print_json(
+                {
+                    "accepted_round": result.accepted_round,
+                    "reason": result.decisions[-1].reason,
+                    "target_met": result.decisions[-1].target_met,
+                    "rounds": len(result.decisions),
+                    "before": [_score_json(score) for score in result.before.scores],
+                    "after": [_score_json(score) for score in result.after.scores],
+                    "report": str(folder.path / "report.html"),
+                    "exports": exports,
+                    "folder": str(folder.path),
+                }
+            )
+        else:
+            _print_scores(result.after.scores, result.after.comparisons)
+            for decision in result.decisions:
+                verdict = "accepted" if decision.accepted else "rejected"
+                typer.echo(f"Round {decision.round} {verdict}. {decision.reason}")
+                typer.echo(f"  {decision.prescription.text if decision.prescription else decision.stop_reason}")
+            typer.echo(f"\nReport:  {folder.path / 'report.html'}")
+            for path in exports:
+                typer.echo(f"Model:   {path}")
+            if result.accepted_round:
+                typer.echo(f"Chat:    tuneloop chat {folder.path}")
+    if result.accepted_round is None:
+        raise typer.Exit(ExitCode.REJECTED)
+
+
+def train(  # noqa: PLR0913 - each is an option of the command
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Insist on going on from a checkpoint.")] = False,
+    dry_run: _DryRunOption = False,
+    accept_changes: _AcceptOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one round and stop: no evaluation by generation, no gate. The same command again goes on."""
+    with _open_recipe(recipe, overrides, out, accept_changes=accept_changes, dry_run=dry_run) as session:
+        if dry_run:
+            _show_preview(session, as_json=as_json)
+            return
+        from tuneloop.pipeline.rounds import train_round
+        from tuneloop.report.page import write_report
+        from tuneloop.train.checkpoint import Checkpoints
+
+        if resume and Checkpoints(session.folder.checkpoints(1)).newest()[0] is None:
+            raise ConfigError(f"--resume: {session.folder.path} has no checkpoint to go on from. Leave --resume out.")
+        record = train_round(session, session.plan, 1)
+        write_report(session.folder.path)
+        path = session.folder.path
+        if as_json:
+            print_json(
+                record.model_dump(mode="json", exclude={"plan", "versions"})
+                | {"folder": str(path), "hash": record.hash}
+            )
+            return
+        typer.echo(
+            f"{record.cost.steps} steps, {record.cost.tokens:,} tokens at {record.cost.tokens_per_s:,.0f} a second, "
+            f"peak memory {record.cost.peak_memory_bytes / 2**30:.1f} GiB"
+        )
+        validation = "" if record.validation_loss is None else f", validation loss {record.validation_loss:.4f}"
+        typer.echo(f"kept: step {record.step}, train loss {record.train_loss:.4f}{validation}")
+        typer.echo(f"\nMeasure: tuneloop eval {path}\nExport:  tuneloop export {path}\nChat:    tuneloop chat {path}")
+
+
+def evaluate(
+    target: Annotated[Path, typer.Argument(metavar="RUN|RECIPE", help="A run folder, or a recipe for its base.")],
+    overrides: SetOption = None,
+    out: OutOption = None,
+    number: _RoundOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure on the held-out rows: a run's model beside its base, or the base of a recipe alone."""
+    from tuneloop.pipeline.rounds import evaluate_base, evaluate_round
+
+    if target.is_dir():
+        if overrides or out:
+            raise ConfigError("A run folder is evaluated as it is: --set and --out belong to a recipe.")
+        with _open_folder(target) as session:
+            evaluate_base(session)
+            number = number or _newest_round(session)
+            record = evaluate_round(session, _plan_of_round(session, number), number) if number else None
+            record = record or session.folder.read_eval(0)
+    else:
+        with _open_recipe(target, overrides, out, accept_changes=False, dry_run=False) as session:
+            record = evaluate_base(session)
+    if as_json:
+        print_json(
+            {
+                "round": record.round,
+                "model": record.model,
+                "n": record.num_samples,
+                "scores": [_score_json(score) for score in record.scores],
+                "comparisons": [comparison.model_dump(mode="json") for comparison in record.comparisons],
+                "samples": str(session.folder.path / record.samples),
+                "contract_hash": record.contract_hash,
+            }
+        )
+        return
+    _print_scores(record.scores, record.comparisons)
+    typer.echo(f"\nSamples: {session.folder.path / record.samples}")
+
+
+def export(
+    folder: _RunArgument,
+    kind: Annotated[
+        Literal["adapter", "merged"] | None, typer.Option("--format", help="By default what the recipe names.")
+    ] = None,
+    number: _RoundOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's model for others: a PEFT adapter, a merged folder; each checked against the trained model."""
+    from tuneloop.pipeline.export import export_round
+
+    with _open_folder(folder) as session:
+        number = number or _newest_round(session)
+        if number is None:
+            raise ConfigError(f"{folder}: nothing was trained yet. First: tuneloop train RECIPE --out {folder}")
+        plan = _plan_of_round(session, number)
+        if kind == "adapter" and plan.tune.kind != "lora":
+            raise ConfigError(f"--format adapter: tune.kind is '{plan.tune.kind}', which has none. Export merged.")
+        formats = (kind,) if kind else plan.deploy.export
+        records = export_round(session, plan, number, formats)
+    if as_json:
+        print_json(
+            {"round": number, "exports": [record.model_dump(mode="json", exclude={"plan"}) for record in records]}
+        )
+        return
+    for record in records:
+        typer.echo(
+            f"{record.format}: {session.folder.path / record.folder} (logits differ by at most "
+            f"{record.max_logit_difference:.1e} on {record.probes} prompts)"
+        )
+
+
+def report(
+    folder: _RunArgument,
+    language: Annotated[Literal["en", "zh"], typer.Option("--language", help="Of headings and sentences.")] = "en",
+) -> None:
+    """Write report.html of a run again, perhaps in another language."""
+    from tuneloop.pipeline.folder import RunFolder
+    from tuneloop.report.page import write_report
+
+    RunFolder(folder).load_plan()
+    typer.echo(str(write_report(folder, language=language)))
+
+
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    from tuneloop.plan import Plan
+
+    print_json({"$schema": "https://json-schema.org/draft/2020-12/schema"} | Plan.model_json_schema())
+
+
+@contextmanager
+def _open_recipe(
+    recipe: Path, overrides: list[str] | None, out: Path | None, *, accept_changes: bool, dry_run: bool
+) -> "Iterator[Session]":
+    from tuneloop.plan import load_plan
+
+    plan = load_plan(recipe, overrides or [])
+    for line in plan.advice():
+        typer.echo(f"advice: {line}", err=True)
+    if dry_run:
+        import tempfile
+
+        with (
+            tempfile.TemporaryDirectory(prefix="tuneloop-") as folder,
+            _session(plan, recipe.parent, Path(folder), accept_changes=False, quiet=True) as session,
+        ):
+            yield session
+        return
+    with _session(plan, recipe.parent, out or Path("runs") / plan.name, accept_changes=accept_changes) as session:
+        yield session
+
+
+@contextmanager
+def _open_folder(path: Path) -> "Iterator[Session]":
+    from tuneloop.pipeline.folder import RunFolder
+
+    folder = RunFolder(path)
+    with _session(folder.load_plan(), folder.recipe_folder(), path, accept_changes=False) as session:
+        yield session
+
+
+@contextmanager
+def _session(
+    plan: "Plan", recipe_folder: Path, path: Path, *, accept_changes: bool, quiet: bool = False
+) -> "Iterator[Session]":
+    from tuneloop.cli.progress import ConsoleProgress
+    from tuneloop.core.stop import stop_on_signals
+    from tuneloop.model.source import cache_folder, environment
+    from tuneloop.pipeline.folder import RunFolder
+    from tuneloop.pipeline.session import Session
+    from tuneloop.pipeline.tensorboard import TensorBoard
+
+    folder = RunFolder(path)
+    with TensorBoard(path / "tensorboard") as board, stop_on_signals() as stop:
+        listeners = () if quiet else (ConsoleProgress(), board)
+        with folder.work(plan, recipe_folder, listeners) as log:
+            yield Session(plan, recipe_folder, folder, cache_folder(environment()), log, stop, accept_changes)
+
+
+def _newest_round(session: "Session") -> int | None:
+    """The accepted round, else the last one that was trained."""
+    accepted = session.folder.accepted_round()
+    return accepted or max(session.folder.rounds("checkpoint"), default=None)
+
+
+def _plan_of_round(session: "Session", number: int) -> "Plan":
+    from tuneloop.pipeline.run import plan_of_round
+
+    return plan_of_round(session, number)
+
+
+def _score_json(score: "Score") -> dict[str, Any]:
+    return score.model_dump(mode="json", include={"metric", "value", "interval", "n", "signature"})
+
+
+def _print_scores(scores: "tuple[Score, ...]", comparisons: "tuple[Comparison, ...]") -> None:
+    before = {comparison.metric: comparison for comparison in comparisons}
+    typer.echo(f"\n{'metric':<22}{'base':>9}{'tuned':>9}   95 % interval of the difference" if before else "")
+    for score in scores:
+        name = f"{score.metric:<22}"
+        if (comparison := before.get(score.metric)) is None:
+            interval = f"   [{score.interval.low:.3f}, {score.interval.high:.3f}]" if score.interval else ""
+            typer.echo(f"{name}{score.value:>9.3f}{interval}   n={score.n}")
+            continue
+        ends = comparison.interval
+        word = "better" if comparison.is_better else "worse" if comparison.is_worse else "no clear difference"
+        between = f"[{ends.low:+.3f}, {ends.high:+.3f}]" if ends else "one row"
+        typer.echo(f"{name}{comparison.before:>9.3f}{score.value:>9.3f}   {between}  {word}")
+    if scores:
+        typer.echo(f"on {scores[0].n} held-out rows")
+
+
+def _show_preview(session: "Session", *, as_json: bool) -> None:
+    from tuneloop.pipeline.preview import preview_run
+
+    preview = preview_run(session)
+    print_json(preview.as_json()) if as_json else _print_preview(preview)
+
+
+def _print_preview(preview: "Preview") -> None:
+    import yaml
+
+    typer.echo(yaml.safe_dump(preview.plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    for file in preview.files:
+        reasons = "".join(f" + {code} {number}" for code, number in file.problems.items())
+        typer.echo(f"{file.path} ({file.format}): read {file.read} = kept {file.kept}{reasons}")
+    for name, split in (("train", preview.train), ("held out", preview.eval)):
+        typer.echo(f"{name}: {split.rows} rows, {split.tokens:,} tokens, {split.target_tokens:,} targets")
+    typer.echo(f"template: {preview.template}; contract {preview.contract_hash[:12]}")
+    share = 100 * preview.trainable_parameters / preview.total_parameters
+    typer.echo(
+        f"tune: {preview.tune}: {preview.trainable_parameters:,} of {preview.total_parameters:,} weights "
+        f"({share:.2f} %)"
+    )
+    for number, (steps, rate) in enumerate(zip(preview.steps, preview.learning_rates, strict=True), start=1):
+        typer.echo(f"stage {number}: {steps} steps, learning rate {rate:g}")
+    memory = preview.memory
+    gib = 2**30
+    typer.echo(
+        f"memory on {preview.device} in {preview.precision}: about {memory.total / gib:.1f} GiB (weights "
+        f"{memory.weights / gib:.2f}, gradients {memory.gradients / gib:.2f}, optimiser {memory.optimizer / gib:.2f}, "
+        f"activations {memory.activations / gib:.2f}, rest {memory.rest / gib:.2f})"
+    )

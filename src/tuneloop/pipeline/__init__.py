@@ -1,0 +1,1 @@
+"""The closed loop: the only room that knows all stages."""

@@ -1,0 +1,120 @@
+"""The accepted model to folders that others can use, each checked before it is called done."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from tuneloop.core.store import hash_file, write_folder, write_json, write_text
+from tuneloop.data.records import DatasetRecord
+from tuneloop.data.schema import Message
+from tuneloop.deploy.adapter import BASE_FILE, load_with_adapter, merge, write_adapter
+from tuneloop.deploy.card import write_card
+from tuneloop.deploy.contract import check_contract, write_contract
+from tuneloop.deploy.merged import check_logits, load_merged, probe_logits, stored_type, write_merged
+from tuneloop.deploy.records import ExportRecord
+from tuneloop.evaluate.records import EvalRecord
+from tuneloop.pipeline.rounds import load_round
+from tuneloop.pipeline.session import Session
+from tuneloop.plan import Plan
+from tuneloop.train.records import CheckpointRecord
+
+_NUM_PROBES = 4
+_GOLDEN = (Message("user", "Hello"),)
+
+
+Format = Literal["adapter", "merged"]
+
+
+def export_round(session: Session, plan: Plan, number: int, wanted: Sequence[Format]) -> list[ExportRecord]:
+    """Export a round's model in every wanted format that its way of tuning has.
+
+    A folder that was exported from the same checkpoint before is left as it is.
+
+    Raises:
+        ContractError: an exported folder answers, or renders a prompt, differently from the trained model.
+    """
+    formats: list[Format] = [name for name in wanted if name == "merged" or plan.tune.kind == "lora"]
+    checkpoint = CheckpointRecord.load(session.folder.record("checkpoint", number))
+    missing = [name for name in formats if not _is_exported(session, name, checkpoint)]
+    if missing:
+        with session.phase("export", number):
+            _export(session, plan, number, missing)
+    return [ExportRecord.load(session.folder.record("export", name)) for name in formats]
+
+
+def _is_exported(session: Session, name: Format, checkpoint: CheckpointRecord) -> bool:
+    path = session.folder.record("export", name)
+    return path.exists() and checkpoint.hash in ExportRecord.load(path).parents
+
+
+def _export(session: Session, plan: Plan, number: int, formats: Sequence[Format]) -> None:
+    model = load_round(session, plan, number)
+    conversations = [row.before_answer() for row in session.data.eval_rows[:_NUM_PROBES]] or [_GOLDEN]
+    probes = [session.renderer.encode_prompt(messages) for messages in conversations]
+    expected = probe_logits(model, probes)
+
+    def describe(part: Path, *, adapter: bool) -> None:
+        write_contract(session.renderer, session.base, part)
+        write_text(part / "README.md", _card(session, number, adapter=adapter))
+        check_contract(session.renderer, part, conversations)
+
+    measured = (0.0, 0.0)
+
+    def fill_adapter(part: Path) -> None:
+        nonlocal measured
+        write_adapter(model, part, base=plan.model.source)
+        write_json(part / BASE_FILE, {"source": _absolute(session), "sha256": session.base_hash})
+        describe(part, adapter=True)
+        measured = check_logits(load_with_adapter(session.base, part), probes, expected, where=part)
+
+    def fill_merged(part: Path) -> None:
+        nonlocal measured
+        dtype = stored_type(session.base, plan.deploy.dtype)
+        write_merged(model, part, dtype=dtype)
+        describe(part, adapter=False)
+        measured = check_logits(load_merged(part, dtype=dtype), probes, expected, where=part)
+
+    if "adapter" in formats:
+        write_folder(session.folder.export("adapter"), fill_adapter)
+        _record(session, plan, number, "adapter", measured, len(probes))
+    if "merged" in formats:
+        merge(model)
+        write_folder(session.folder.export("merged"), fill_merged)
+        _record(session, plan, number, "merged", measured, len(probes))
+
+
+def _record(
+    session: Session,
+    plan: Plan,
+    number: int,
+    name: Format,
+    measured: tuple[float, float],
+    num_probes: int,
+) -> None:
+    folder = session.folder.export(name)
+    ExportRecord(
+        **session.provenance(plan, CheckpointRecord.load(session.folder.record("checkpoint", number)).hash),
+        format=name,
+        folder=session.folder.relative(folder),
+        files={path.name: hash_file(path) for path in sorted(folder.iterdir())},
+        max_logit_difference=measured[0],
+        logit_tolerance=measured[1],
+        probes=num_probes,
+    ).save(session.folder.record("export", name))
+
+
+def _absolute(session: Session) -> str:
+    """The base's source, so that it is found from any folder."""
+    source = session.plan.model.source
+    return source if ":" in source else str(session.base.resolve())
+
+
+def _card(session: Session, number: int, *, adapter: bool) -> str:
+    evaluation = session.folder.record("eval", number)
+    return write_card(
+        name=session.plan.name,
+        dataset=DatasetRecord.load(session.folder.record("dataset", number)),
+        checkpoint=CheckpointRecord.load(session.folder.record("checkpoint", number)),
+        evaluation=EvalRecord.load(evaluation) if evaluation.exists() else None,
+        adapter=adapter,
+    )
