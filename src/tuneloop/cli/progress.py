@@ -86,7 +86,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _sentence(event: Event) -> str | None:
+def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one line a kind of event
     match event["kind"]:
         case "phase" if event["state"] == "begin":
             return _PHASES.get(event["name"], event["name"]).format(round=event["round"])
