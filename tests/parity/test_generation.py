@@ -1,0 +1,107 @@
+"""Greedy answers against transformers' own `generate`, one prompt at a time without padding."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tuneloop.core.hooks import Hooks
+from tuneloop.deploy.adapter import merge
+from tuneloop.generate.config import GenerateConfig
+from tuneloop.generate.engine import Engine
+from tuneloop.model.quiet import quiet_transformers
+from tuneloop.tune.build import apply_tune
+from tuneloop.tune.config import LoraConfig
+from unit.train.training_kit import FAMILIES, VOCABULARY, load
+
+FamilyModel = Callable[[str], Path]
+
+NEVER = VOCABULARY - 1
+NEW_TOKENS = 24
+NO_SDPA = (
+    "generate/engine.py:116 asks every architecture for sdpa attention; transformers refuses that for those with "
+    "softcapped scores (ValueError). Ask for eager where `base._supports_sdpa` is false."
+)
+GENERATING = [
+    pytest.param(family, marks=pytest.mark.xfail(strict=True, raises=ValueError, reason=NO_SDPA))
+    if family == "gemma2"
+    else family
+    for family in FAMILIES
+]
+
+
+def prompts() -> list[np.ndarray]:
+    """Different lengths, on both sides of Mistral's window of 16; not sorted."""
+    rng = np.random.default_rng(4)
+    return [rng.integers(3, VOCABULARY - 1, size=length).astype(np.int32) for length in (5, 41, 17, 1, 30, 12, 9)]
+
+
+def plain_answers(folder: Path, stop_ids: list[int]) -> list[list[int]]:
+    """transformers alone: one prompt, no padding, eager attention, cut before the stop id."""
+    from transformers import AutoModelForCausalLM
+
+    with quiet_transformers():
+        network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    network.eval()
+    answers = []
+    for prompt in prompts():
+        ids = torch.from_numpy(prompt.astype(np.int64))[None]
+        found = network.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            eos_token_id=stop_ids,
+            pad_token_id=stop_ids[0],
+        )[0, len(prompt) :].tolist()
+        end = next((place for place, token in enumerate(found) if token in stop_ids), len(found))
+        answers.append(found[:end])
+    return answers
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+@pytest.mark.parametrize("family", GENERATING)
+def test_greedy_answers_are_those_of_transformers(family: str, batch_size: int, family_model: FamilyModel) -> None:
+    folder = family_model(family)
+    free = plain_answers(folder, [NEVER])
+    # Stop at tokens that do come, early for one prompt and never for others.
+    stop_ids = sorted({free[1][5], free[4][2]})
+    expected = plain_answers(folder, stop_ids)
+    assert len({len(answer) for answer in expected}) > 1
+    config = GenerateConfig(max_new_tokens=NEW_TOKENS, batch_size=batch_size)
+    found = Engine(load(folder), tuple(stop_ids), config).generate(prompts(), seed=0, hooks=Hooks())
+    assert [answer.ids.tolist() for answer in found] == expected
+    assert [answer.finished for answer in found] == [len(answer) < NEW_TOKENS for answer in expected]
+
+
+@pytest.mark.parametrize("family", GENERATING)
+def test_streamed_answers_are_the_same_and_come_one_by_one(family: str, family_model: FamilyModel) -> None:
+    folder = family_model(family)
+    stop_id = plain_answers(folder, [NEVER])[1][5]
+    expected = plain_answers(folder, [stop_id])
+    engine = Engine(load(folder), (stop_id,), GenerateConfig(max_new_tokens=NEW_TOKENS))
+    for prompt, answer in list(zip(prompts(), expected, strict=True))[:3]:
+        shown: list[int] = []
+        generated = engine.stream(prompt, show=shown.append)
+        assert generated.ids.tolist() == shown == answer
+        assert generated.finished == (len(answer) < NEW_TOKENS)
+
+
+def test_a_model_with_a_correction_answers_like_its_merged_weights(family_model: FamilyModel) -> None:
+    model = load(family_model("llama"))
+    tuned = apply_tune(model, LoraConfig(rank=4, alpha=8), seed=0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in tuned.trainable.items():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    config = GenerateConfig(max_new_tokens=NEW_TOKENS)
+    beside = Engine(model, (NEVER,), config).generate(prompts(), seed=0, hooks=Hooks())
+    merge(model)
+    merged = Engine(model, (NEVER,), config).generate(prompts(), seed=0, hooks=Hooks())
+    plain = Engine(load(family_model("llama")), (NEVER,), config).generate(prompts(), seed=0, hooks=Hooks())
+    assert [answer.ids.tolist() for answer in beside] == [answer.ids.tolist() for answer in merged]
+    assert [answer.ids.tolist() for answer in beside] != [answer.ids.tolist() for answer in plain]
