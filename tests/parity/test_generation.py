@@ -1,5 +1,6 @@
 """Greedy answers against transformers' own `generate`, one prompt at a time without padding."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def prompts() -> list[np.ndarray]:
     return [rng.integers(3, VOCABULARY - 1, size=length).astype(np.int32) for length in (5, 41, 17, 1, 30, 12, 9)]
 
 
-def plain_answers(folder: Path, stop_ids: list[int]) -> list[list[int]]:
+@functools.cache
+def plain_answers(folder: Path, stop_ids: tuple[int, ...]) -> list[list[int]]:
     """transformers alone: one prompt, no padding, eager attention, cut before the stop id."""
     from transformers import AutoModelForCausalLM
 
@@ -54,7 +56,7 @@ def plain_answers(folder: Path, stop_ids: list[int]) -> list[list[int]]:
             attention_mask=torch.ones_like(ids),
             max_new_tokens=NEW_TOKENS,
             do_sample=False,
-            eos_token_id=stop_ids,
+            eos_token_id=list(stop_ids),
             pad_token_id=stop_ids[0],
         )[0, len(prompt) :].tolist()
         end = next((place for place, token in enumerate(found) if token in stop_ids), len(found))
@@ -66,13 +68,13 @@ def plain_answers(folder: Path, stop_ids: list[int]) -> list[list[int]]:
 @pytest.mark.parametrize("family", GENERATING)
 def test_greedy_answers_are_those_of_transformers(family: str, batch_size: int, family_model: FamilyModel) -> None:
     folder = family_model(family)
-    free = plain_answers(folder, [NEVER])
+    free = plain_answers(folder, (NEVER,))
     # Stop at tokens that do come, early for one prompt and never for others.
-    stop_ids = sorted({free[1][5], free[4][2]})
+    stop_ids = tuple(sorted({free[1][5], free[4][2]}))
     expected = plain_answers(folder, stop_ids)
     assert len({len(answer) for answer in expected}) > 1
     config = GenerateConfig(max_new_tokens=NEW_TOKENS, batch_size=batch_size)
-    found = Engine(load(folder), tuple(stop_ids), config).generate(prompts(), seed=0, hooks=Hooks())
+    found = Engine(load(folder), stop_ids, config).generate(prompts(), seed=0, hooks=Hooks())
     assert [answer.ids.tolist() for answer in found] == expected
     assert [answer.finished for answer in found] == [len(answer) < NEW_TOKENS for answer in expected]
 
@@ -80,9 +82,10 @@ def test_greedy_answers_are_those_of_transformers(family: str, batch_size: int, 
 @pytest.mark.parametrize("family", GENERATING)
 def test_streamed_answers_are_the_same_and_come_one_by_one(family: str, family_model: FamilyModel) -> None:
     folder = family_model(family)
-    stop_id = plain_answers(folder, [NEVER])[1][5]
-    expected = plain_answers(folder, [stop_id])
-    engine = Engine(load(folder), (stop_id,), GenerateConfig(max_new_tokens=NEW_TOKENS))
+    free = plain_answers(folder, (NEVER,))
+    stop_ids = tuple(sorted({free[1][5], free[4][2]}))
+    expected = plain_answers(folder, stop_ids)
+    engine = Engine(load(folder), stop_ids, GenerateConfig(max_new_tokens=NEW_TOKENS))
     for prompt, answer in list(zip(prompts(), expected, strict=True))[:3]:
         shown: list[int] = []
         generated = engine.stream(prompt, show=shown.append)

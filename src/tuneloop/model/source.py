@@ -1,6 +1,8 @@
 """Where weights come from: a name in the recipe to a local folder of safetensors and a fast tokenizer."""
 
+import contextlib
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -170,7 +172,8 @@ def _dequantise(gguf: Path, folder: Path) -> None:
 
     from tuneloop.model.quiet import quiet_transformers
 
-    with quiet_transformers():
+    # transformers draws the bar of this conversion with tqdm itself, past its own switch.
+    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         network = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
