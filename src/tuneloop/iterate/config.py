@@ -38,6 +38,9 @@ class IterateConfig(Config):
     target: str | None = None
     """`rougeL >= 0.45`: the loop ends once a round's model reaches it. Without one it ends at the first model that is
     better than the base."""
+    min_rows: int = Field(default=20, ge=2)
+    """With fewer held-out rows nothing is accepted. Bootstrap intervals are too narrow there: of two equal models
+    one was called better in 4 % of trials at 20 rows, in 10 % at 5, where 2.5 % is promised."""
     protect: tuple[str, ...] = ()
     """Metrics that must not clearly fall. By default all that are measured."""
 

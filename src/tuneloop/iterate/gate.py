@@ -33,13 +33,17 @@ def judge(comparisons: Sequence[Comparison], scores: Sequence[Score], config: It
     target_met = target is not None and any(
         score.metric == main.metric and target.is_met_by(score.value) for score in scores
     )
-    if fallen:
+    num_rows = scores[0].n
+    is_enough = num_rows >= config.min_rows
+    if not is_enough:
+        reason = f"{num_rows} held-out rows are too few to tell (iterate.min_rows = {config.min_rows}); {_say(main)}"
+    elif fallen:
         reason = "clearly worse: " + ", ".join(map(_say, fallen))
     elif not main.is_better:
         reason = f"not clearly better: {_say(main)}"
     else:
         reason = f"clearly better: {_say(main)}"
-    return Verdict(accepted=main.is_better and not fallen, reason=reason, target_met=target_met)
+    return Verdict(accepted=is_enough and main.is_better and not fallen, reason=reason, target_met=target_met)
 
 
 def main_metric(metrics: Sequence[str], config: IterateConfig) -> str:

@@ -57,7 +57,9 @@ def preview_run(session: Session) -> Preview:
         estimate_memory(
             model,
             tuned,
-            micro_batch_tokens=longest_micro_batch(data.train, token_budget(stage, device)),
+            micro_batch_tokens=longest_micro_batch(
+                data.train, budget=token_budget(stage, device), batch_size=stage.batch_size
+            ),
             checkpointing=stage.gradient_checkpointing,
             device=device.type,
         )

@@ -1,5 +1,6 @@
 """How much memory training will take, computed before anything is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ def _differentiated_blocks(model: CausalModel) -> int:
     return len(blocks) - min(learning, default=len(blocks))
 
 
-def longest_micro_batch(rows: list[TokenRow], budget: int) -> int:
-    """Tokens of the largest micro-batch that these rows can make."""
-    longest = max((len(row.ids) for row in rows), default=0)
-    return max(min(budget, sum(len(row.ids) for row in rows)), longest)
+def longest_micro_batch(rows: Sequence[TokenRow], *, budget: int, batch_size: int) -> int:
+    """Tokens of the largest micro-batch that a step over these rows can make."""
+    lengths = sorted((len(row.ids) for row in rows), reverse=True)[:batch_size]
+    return max(min(budget, sum(lengths)), lengths[0])

@@ -68,6 +68,10 @@ def make_sentencepiece_like(special: tuple[str, ...]) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(WORDS.split() * 4, trainer)
+    # Bytes are ordinary entries of the vocabulary there, not control tokens.
+    values = json.loads(tokenizer.to_str())
+    values["added_tokens"] = [token for token in values["added_tokens"] if not token["content"].startswith("<0x")]
+    tokenizer = Tokenizer.from_str(json.dumps(values))
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     return tokenizer
 

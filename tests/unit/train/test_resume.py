@@ -75,7 +75,15 @@ def test_a_job_has_the_expected_shape(uninterrupted: Uninterrupted) -> None:
     assert result["progress"]["total_steps"] == 8
 
 
-STOPS = [("lora", step) for step in range(1, 9)] + [(kind, step) for kind in ("freeze", "full") for step in (1, 3, 4)]
+def fast_or_slow(cases: list[tuple[Any, ...]], fast: set[tuple[Any, ...]]) -> list[Any]:
+    """A few cases at every run, all of them in the slow lane."""
+    return [pytest.param(*case, marks=[] if case in fast else [pytest.mark.slow]) for case in cases]
+
+
+STOPS = fast_or_slow(
+    [(kind, step) for kind in TUNES for step in range(1, 9)],
+    {("lora", 1), ("lora", 3), ("lora", 4), ("lora", 8), ("freeze", 4), ("full", 6)},
+)
 
 
 @pytest.mark.parametrize(("kind", "step"), STOPS)
@@ -124,7 +132,7 @@ class _StopInside(Stop):
         super().check()
 
 
-@pytest.mark.parametrize("look", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("look", [1, 2, pytest.param(3, marks=pytest.mark.slow), 5])
 def test_stopped_in_the_middle_of_a_validation(
     look: int, tiny_model: Path, tmp_path: Path, uninterrupted: Uninterrupted
 ) -> None:
@@ -161,11 +169,13 @@ def test_stopped_again_and_again(tiny_model: Path, tmp_path: Path, uninterrupted
     assert outcome(lab, result) == expected
 
 
-KILLS = [
-    *(("step", step) for step in (1, 2, 3, 4, 5, 8)),
-    *(("validation", step) for step in (3, 6, 8)),
-    *(("saved", step) for step in (3, 6, 8)),
-]
+KILLS = fast_or_slow(
+    [
+        *(("step", step) for step in range(1, 9)),
+        *((kind, step) for kind in ("validation", "saved") for step in (3, 6, 8)),
+    ],
+    {("step", 1), ("step", 5), ("validation", 6), ("validation", 8), ("saved", 3)},
+)
 
 
 @pytest.mark.parametrize(("kind", "step"), KILLS)
@@ -182,10 +192,13 @@ def test_killed(kind: str, step: int, tiny_model: Path, tmp_path: Path, uninterr
     assert len(second.of_kind("step")) <= 8 - max((at for at in (3, 6, 8) if at < step), default=0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "stage", "step"),
+TWO_STAGE_KILLS = fast_or_slow(
     [("step", 1, 3), ("saved", 1, 4), ("step", 2, 1), ("validation", 2, 1), ("saved", 2, 1), ("step", 2, 2)],
+    {("saved", 1, 4), ("validation", 2, 1)},
 )
+
+
+@pytest.mark.parametrize(("kind", "stage", "step"), TWO_STAGE_KILLS)
 def test_killed_in_either_of_two_stages(
     kind: str, stage: int, step: int, tiny_model: Path, tmp_path: Path, uninterrupted: Uninterrupted
 ) -> None:
@@ -228,9 +241,8 @@ def test_killed_between_the_two_manifests_of_a_save(
             lab.fit()
     if step == 6:
         # From here on nothing is better any more: the best of the whole run is the one of the kill.
-        expected_best = 6
         monkeypatch.setattr(loop, "mean_loss", lambda *_, **__: 1e9)
-        assert lab.fit().manifest.progress.step == expected_best
+        assert lab.fit().manifest.progress.step == step
     else:
         assert outcome(lab, lab.fit()) == expected
 
@@ -245,22 +257,33 @@ def test_a_finished_job_does_nothing_more(tiny_model: Path, tmp_path: Path, unin
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_the_second_stage_begins_with_what_the_first_one_kept(tiny_model: Path, tmp_path: Path) -> None:
-    """The first stage is best after its first step (later losses are made up); the second one has rate nearly 0."""
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_second_stage_begins_with_what_the_first_one_kept(
+    keep: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses are made up so that the first of four steps is the best; the second stage has rate nearly 0."""
+    losses = iter(range(1, 10))
+    monkeypatch.setattr(loop, "mean_loss", lambda *_, **__: float(next(losses)))
     stages = (
-        STAGE.replace(num_train_epochs=1, eval_steps=1, keep="best"),
+        STAGE.replace(num_train_epochs=1, eval_steps=1, keep=keep),
         STAGE.replace(max_steps=1, learning_rate=1e-30, keep="last"),
     )
     lab = Lab(tiny_model, tmp_path, stages=stages)
-    result = lab.fit()
-    best = lab.checkpoints.best(1)
-    assert best is not None
-    first = lab.checkpoints.load_weights(best)
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+
+    def look(watch: Watch, event: Event) -> None:
+        del watch
+        if event["kind"] == "saved" and event["stage"] == 1:
+            newest, _ = lab.checkpoints.newest()
+            assert newest is not None
+            seen[event["step"]] = lab.checkpoints.load_weights(newest)
+
+    result = lab.fit(Watch(look))
     last = lab.checkpoints.load_weights(result.manifest)
-    for name, tensor in first.items():
-        torch.testing.assert_close(last[name], tensor, rtol=0, atol=1e-20)
-    assert result.progress.stage == 2
-    assert result.progress.best_step == 1
+    kept, other = (1, 4) if keep == "best" else (4, 1)
+    assert all(torch.allclose(last[name], tensor, rtol=0, atol=1e-20) for name, tensor in seen[kept].items())
+    assert not all(torch.allclose(last[name], tensor, rtol=0, atol=1e-20) for name, tensor in seen[other].items())
+    assert (result.progress.stage, result.progress.best_step) == (2, 1)
 
 
 OVERFIT = STAGE.replace(num_train_epochs=6, eval_steps=1, lr_scheduler_type="constant", learning_rate=3e-2)

@@ -1,0 +1,160 @@
+"""Which rows a step takes, how they share micro-batches, and what becomes of them as tensors."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuneloop.data.batches import build_batch, build_batches
+from tuneloop.data.pack import pack_rows, rows_of_step, steps_of_epoch
+from tuneloop.data.prompt import TokenRow
+
+DETERMINISTIC = settings(derandomize=True, database=None, deadline=None, max_examples=80)
+
+
+def row(ids: list[int], weights: list[float]) -> TokenRow:
+    return TokenRow(np.array(ids, np.int32), np.array(weights, np.float32), "x:1")
+
+
+@DETERMINISTIC
+@given(lengths=st.lists(st.integers(1, 60), max_size=40), budget=st.integers(1, 80))
+def test_packs(lengths: list[int], budget: int) -> None:
+    packs = pack_rows(lengths, budget)
+    assert sorted(index for pack in packs for index in pack) == list(range(len(lengths)))
+    assert all(packs)
+    for pack in packs:
+        assert sum(lengths[index] for index in pack) <= budget or len(pack) == 1
+    # No pack could take the first row of a later one: that is what first fit means, and it bounds the number.
+    sums = [sum(lengths[index] for index in pack) for pack in packs]
+    for later in range(len(packs)):
+        first = lengths[packs[later][0]]
+        longer_before = [sum(lengths[i] for i in packs[k] if lengths[i] >= first) for k in range(later)]
+        assert all(used + first > budget for used in longer_before)
+    assert len(packs) <= 2 * sum(sums) / budget + 1 or max(lengths) > budget
+
+
+def test_packs_by_hand() -> None:
+    # Longest first: 7 | 6 | 5 | 4 fits beside 6, 3 beside 7, 2 beside 5, and 1 beside 5 and 2.
+    assert pack_rows([1, 2, 3, 4, 5, 6, 7], 10) == [[6, 2], [5, 3], [4, 1, 0]]
+    assert pack_rows([12, 3, 12, 3], 10) == [[0], [2], [1, 3]]
+    assert pack_rows([5, 5, 5], 10) == [[0, 1], [2]]
+    assert pack_rows([], 10) == []
+
+
+@DETERMINISTIC
+@given(num_rows=st.integers(1, 60), batch_size=st.integers(1, 70), seed=st.integers(0, 2**40))
+def test_every_epoch_visits_every_row_once(num_rows: int, batch_size: int, seed: int) -> None:
+    steps = steps_of_epoch(num_rows, batch_size)
+    for epoch in range(3):
+        taken = [rows_of_step(num_rows, batch_size, epoch * steps + step, seed=seed) for step in range(steps)]
+        assert sorted(index for rows in taken for index in rows) == list(range(num_rows))
+        assert [len(rows) for rows in taken[:-1]] == [batch_size] * (steps - 1)
+        assert 0 < len(taken[-1]) <= batch_size
+
+
+def test_steps_of_epoch_by_hand() -> None:
+    assert [steps_of_epoch(number, 4) for number in (1, 3, 4, 5, 8, 9)] == [1, 1, 1, 2, 2, 3]
+
+
+def test_rows_of_step_are_a_function_of_seed_and_step() -> None:
+    """Golden: a resumed run on another machine meets the same rows."""
+    assert [rows_of_step(10, 4, step, seed=7) for step in range(6)] == [
+        [7, 4, 2, 1],
+        [3, 6, 9, 0],
+        [5, 8],
+        [3, 2, 4, 0],
+        [8, 7, 1, 6],
+        [9, 5],
+    ]
+    # In any order of asking, whatever was asked in between.
+    for step in (5, 0, 3, 3, 1, 4):
+        rows_of_step(12, 5, step, seed=8)
+    assert rows_of_step(10, 4, 3, seed=7) == [3, 2, 4, 0]
+    assert rows_of_step(10, 4, 3, seed=8) != [3, 2, 4, 0]
+
+
+def test_what_is_handed_out_can_be_changed() -> None:
+    first = rows_of_step(10, 4, 0, seed=7)
+    first[0] = 99
+    assert rows_of_step(10, 4, 0, seed=7) == [7, 4, 2, 1]
+
+
+def test_batch_by_hand() -> None:
+    batch = build_batch(
+        [
+            row([10, 11, 12, 13], [0, 0, 1, 0.5]),
+            row([20, 21], [0, 2]),
+            row([30, 31, 32], [0, 0, 1]),
+        ]
+    )
+    assert batch.ids_T.tolist() == [10, 11, 12, 13, 20, 21, 30, 31, 32]
+    assert batch.positions_T.tolist() == [0, 1, 2, 3, 0, 1, 0, 1, 2]
+    assert batch.bounds == (0, 4, 6, 9)
+    assert batch.targets_N.tolist() == [12, 13, 21, 32]
+    assert batch.predictors_N.tolist() == [1, 2, 4, 7]
+    assert batch.weights_N.tolist() == [1.0, 0.5, 2.0, 1.0]
+    assert batch.conversation_N.tolist() == [0, 0, 1, 2]
+    assert (batch.num_tokens, batch.num_targets) == (9, 4)
+    whole = (batch.ids_T, batch.positions_T, batch.predictors_N, batch.targets_N, batch.conversation_N)
+    assert {tensor.dtype for tensor in whole} == {torch.int64}
+    assert batch.weights_N.dtype == torch.float32
+
+
+def test_a_first_token_is_never_a_target() -> None:
+    """Its predictor would be the last token of another conversation, or nothing at all."""
+    rows = [row([10, 11], [1, 1]), row([20, 21], [1, 1])]
+    batch = build_batch(rows)
+    assert batch.targets_N.tolist() == [11, 21]
+    assert batch.predictors_N.tolist() == [0, 2]
+    # The rows themselves stay as they were.
+    assert rows[0].weights.tolist() == [1, 1]
+
+
+@st.composite
+def token_rows(draw: st.DrawFn) -> list[TokenRow]:
+    lengths = draw(st.lists(st.integers(2, 12), min_size=1, max_size=12))
+    return [
+        row(
+            draw(st.lists(st.integers(0, 999), min_size=length, max_size=length)),
+            [0.0, *draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=length - 1, max_size=length - 1))],
+        )
+        for length in lengths
+    ]
+
+
+@DETERMINISTIC
+@given(rows=token_rows(), budget=st.integers(1, 40))
+def test_targets_are_conserved(rows: list[TokenRow], budget: int) -> None:
+    """However rows are packed, the same pairs of predictor and target come out with the same weights."""
+    expected = sorted(
+        (int(before), int(target), float(weight))
+        for each in rows
+        for before, target, weight in zip(each.ids, each.ids[1:], each.weights[1:], strict=False)
+        if weight
+    )
+    batches = build_batches(rows, budget=budget)
+    found = []
+    for batch in batches:
+        assert batch.bounds[0] == 0
+        assert batch.bounds[-1] == batch.num_tokens
+        assert batch.num_tokens <= budget or len(batch.bounds) == 2
+        for predictor, target, weight, conversation in zip(
+            batch.predictors_N.tolist(),
+            batch.targets_N.tolist(),
+            batch.weights_N.tolist(),
+            batch.conversation_N.tolist(),
+            strict=True,
+        ):
+            assert batch.bounds[conversation] <= predictor < predictor + 1 < batch.bounds[conversation + 1]
+            assert batch.ids_T[predictor + 1] == target
+            found.append((int(batch.ids_T[predictor]), target, weight))
+    assert sorted(found) == expected
+    assert sum(batch.num_tokens for batch in batches) == sum(len(each.ids) for each in rows)
+
+
+@pytest.mark.parametrize("budget", [1, 7, 100])
+def test_same_rows_same_batches(budget: int) -> None:
+    rows = [row(list(range(n)), [0] + [1] * (n - 1)) for n in (5, 3, 8, 2, 6)]
+    first, second = (build_batches(rows, budget=budget) for _ in range(2))
+    assert [batch.ids_T.tolist() for batch in first] == [batch.ids_T.tolist() for batch in second]
