@@ -1,5 +1,6 @@
 """`tuneloop data check` and `tuneloop data show`: what is in the files, and what the model will see of it."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,16 +97,21 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     console = Console(soft_wrap=True, highlight=False)
+    # Where there are no colours (a pipe, a file) brackets say the same.
+    opening, closing = ("", "") if console.is_terminal else ("⟦", "⟧")
     for row in rows:
         console.print(Text(f"{row['row']}: {len(row['tokens'])} tokens, {row['num_targets']} targets", style="bold"))
         text = Text()
-        for token in row["tokens"]:
-            # Trained on: green ground. Seen only: plain, dim. A weight other than 1 is written out.
-            is_target = token["weight"] > 0
-            visible = token["text"].replace("\n", "⏎\n")
-            text.append(visible, style="black on green" if is_target else "dim")
-            if is_target and token["weight"] != 1.0:
-                text.append(f"*{token['weight']:g}", style="red")
+        for weight, run in itertools.groupby(row["tokens"], key=lambda token: token["weight"]):
+            styles = ("black on green", "black on bright_green") if weight > 0 else ("dim", "")
+            text.append(opening if weight > 0 else "")
+            for index, token in enumerate(run):
+                # Neighbours differ in shade, so that the borders of tokens show.
+                text.append(token["text"].replace("\n", "⏎\n"), style=styles[index % 2])
+            text.append(closing if weight > 0 else "")
+            # A weight other than 1 is written out.
+            text.append(f"*{weight:g}" if weight not in {0.0, 1.0} else "", style="red")
         console.print(text)
         console.print()
-    console.print(Text.assemble(("trained on", "black on green"), "  ", ("seen only", "dim")))
+    legend = Text.assemble((f"{opening}trained on{closing}", "black on green"), "  ", ("seen only", "dim"))
+    console.print(legend)

@@ -203,8 +203,8 @@ def said_while_loading(folder: Path) -> list[str]:
 
 
 LOUD = (
-    "model/backbone.py:96: the look at the head runs outside quiet_transformers(), so that GPT-2's forward prints advice "
-    "about an attention_mask (the probe holds the pad token 0). Run find_abilities inside it."
+    "model/backbone.py:96: the look at the head runs outside quiet_transformers(), so that GPT-2's forward prints "
+    "advice about an attention_mask (the probe holds the pad token 0). Run find_abilities inside it."
 )
 
 

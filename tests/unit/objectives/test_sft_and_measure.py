@@ -110,12 +110,11 @@ def test_a_stop_leaves_the_mode_as_it_was(tiny_model: Path) -> None:
     model.network.train()
     stop = Stop()
     batches = build_batches(random_rows(4), budget=1)
-    seen = 0
+    measured = measure_batches(model, batches, stop=stop)
+    next(measured)
+    stop.requested = True
     with pytest.raises(StoppedError):
-        for _ in measure_batches(model, batches, stop=stop):
-            seen += 1
-            stop.requested = True
-    assert seen == 1
+        next(measured)
     assert model.network.training
 
 
