@@ -9,6 +9,7 @@ import numpy as np
 
 from tuneloop.core.errors import ContractError, DataError
 from tuneloop.core.seeds import keyed_permutation
+from tuneloop.core.stop import Stop
 from tuneloop.data.config import DataConfig
 from tuneloop.data.ledger import Ledger
 from tuneloop.data.prompt import Renderer, TokenRow
@@ -50,13 +51,16 @@ class PreparedData:
         return dict(sorted(counts.items()))
 
 
-def prepare_data(config: DataConfig, folder: Path, renderer: Renderer, *, seed: int) -> PreparedData:
+def prepare_data(
+    config: DataConfig, folder: Path, renderer: Renderer, *, seed: int, stop: Stop | None = None
+) -> PreparedData:
     """Read, split and render all rows of a recipe whose files are relative to `folder`.
 
     Raises:
         DataError: no file, no known format, a bad row under `strict`, a long row under `overlong: error`, or
             no row left to train on.
         ContractError: what would be served differs from what would be trained on.
+        StoppedError: an end was asked for.
     """
     ledger = Ledger(strict=config.strict)
     keep_duplicates = config.duplicates == "keep"
@@ -71,7 +75,7 @@ def prepare_data(config: DataConfig, folder: Path, renderer: Renderer, *, seed: 
     else:
         train, held_out = _split(train, config, seed=seed)
     train = _choose(train, config.max_samples, ledger, seed=seed, purpose="samples")
-    render = _Rendering(config, renderer, ledger)
+    render = _Rendering(config, renderer, ledger, stop or Stop())
     train_tokens, train = render.all(train)
     eval_tokens, held_out = render.all(held_out)
     files = ledger.close([*train, *held_out])
@@ -120,10 +124,12 @@ class _Rendering:
     config: DataConfig
     renderer: Renderer
     ledger: Ledger
+    stop: Stop
 
     def all(self, rows: Sequence[Row]) -> tuple[list[TokenRow], list[Row]]:
         tokens, kept = [], []
         for row in rows:
+            self.stop.check()
             try:
                 token_row = self.renderer.encode_row(row.messages, origin=str(row.origin), weight=row.weight)
                 self._check_length(token_row)

@@ -61,7 +61,7 @@ class Session:
     def data(self) -> PreparedData:
         """The rows, read and rendered."""
         with self.phase("data"):
-            return prepare_data(self.plan.data, self.recipe_folder, self.renderer, seed=self.plan.seed)
+            return prepare_data(self.plan.data, self.recipe_folder, self.renderer, seed=self.plan.seed, stop=self.stop)
 
     @cached_property
     def hardware(self) -> Hardware:

@@ -157,6 +157,12 @@ class Checkpoints:
             raise IntegrityError("No checkpoint is whole:\n" + "\n".join(complaints))
         return None, []
 
+    def set_aside_newer(self, manifest: Manifest) -> None:
+        """Rename what is newer, and damaged, to `*.damaged`: neither taken, nor counted among those that are kept."""
+        for path in self._steps():
+            if path.name > self.path_of(manifest).name:
+                path.replace(path.with_suffix(".damaged"))
+
     def best(self, stage: int) -> Manifest | None:
         """The checkpoint with the lowest validation loss of a stage, if one was saved."""
         path = self.folder / f"best-{stage}.json"

@@ -86,6 +86,7 @@ def fit(
         hooks.emit("damaged", reason=complaint)
     progress, optimizer_state = Progress(stage=1, step=0), {}
     if manifest is not None:
+        checkpoints.set_aside_newer(manifest)
         differences = compare_fingerprints(manifest.fingerprint, fingerprint)
         if differences and not accept_changes:
             raise ConfigError(

@@ -1,6 +1,7 @@
 """Rows as people write them: what is understood, and what is said about the others."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,12 @@ def test_unknown_role(role: object) -> None:
         assert reason.startswith(f"{name}[1] has the role {role!r}; known are: ")
 
 
-@pytest.mark.xfail(strict=True, raises=RecursionError, reason="the reason shows repr(role) of 1000 nested lists")
+@pytest.mark.xfail(
+    sys.version_info < (3, 12),  # later ones count the recursion of C apart
+    strict=True,
+    raises=RecursionError,
+    reason="the reason shows repr(role) of 1000 nested lists",
+)
 @pytest.mark.parametrize("key", ["role", "weight"])
 def test_role_or_weight_nested_deeply(tmp_path: Path, key: str) -> None:
     row = openai("q", "a")

@@ -1,10 +1,10 @@
 """Exported folders: the contract that lies in them, the logits that are held against training, the card."""
 
 import json
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -178,7 +178,7 @@ def test_merging_a_model_without_correction_changes_nothing(tiny_model: Path) ->
 def test_only_lora_has_an_adapter(tiny_model: Path, tmp_path: Path) -> None:
     model = load(tiny_model)
     apply_tune(model, FullConfig(), seed=0)
-    with pytest.raises(ConfigError, match="only tune.kind 'lora' has an adapter"):
+    with pytest.raises(ConfigError, match=r"only tune\.kind 'lora' has an adapter"):
         write_adapter(model, tmp_path, base="x")
 
 
@@ -187,33 +187,18 @@ def cut_weights(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
-SPOILED: list[tuple[str, Callable[[Path], object]]] = [
-    ("no kind", lambda folder: (folder / "adapter_config.json").write_text("{}")),
-    ("no weights", lambda folder: (folder / "adapter_model.safetensors").unlink()),
-    ("cut weights", cut_weights),
+CUT = (
+    "deploy/adapter.py:61 does not catch safetensors' SafetensorError (an Exception of its own), so that a cut file is "
+    "a traceback with exit code 1. Add it to the tuple."
+)
+SPOILED: list[Any] = [
+    pytest.param(lambda folder: (folder / "adapter_config.json").write_text("{}"), id="no kind"),
+    pytest.param(lambda folder: (folder / "adapter_model.safetensors").unlink(), id="no weights"),
+    pytest.param(cut_weights, id="cut weights", marks=pytest.mark.xfail(strict=True, reason=CUT)),
 ]
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        pytest.param(
-            spoil,
-            id=name,
-            marks=[]
-            if name == "no kind"
-            else pytest.mark.xfail(
-                strict=True,
-                reason=(
-                    "deploy/adapter.py:61: SafetensorError (a cut file) and OSError (no file: peft then asks the hub) "
-                    "are not caught, so `chat` ends in a traceback with exit code 1. Look for both files first, and "
-                    "catch SafetensorError."
-                ),
-            ),
-        )
-        for name, spoil in SPOILED
-    ],
-)
+@pytest.mark.parametrize("spoil", SPOILED)
 def test_a_spoiled_adapter_is_refused(spoil: Callable[[Path], object], tiny_model: Path, tmp_path: Path) -> None:
     write_adapter(awake(tiny_model), tmp_path, base=str(tiny_model))
     spoil(tmp_path)
@@ -221,19 +206,12 @@ def test_a_spoiled_adapter_is_refused(spoil: Callable[[Path], object], tiny_mode
         load_adapter(load(tiny_model), tmp_path)
 
 
-def test_an_adapter_of_another_shape_is_refused(
-    family_model: Callable[[str], Path], tiny_model: Path, tmp_path: Path
-) -> None:
-    other = write_model(tmp_path / "other", "llama")
-    values = json.loads((other / "config.json").read_text())
-    shutil.rmtree(other)
-    assert values["hidden_size"] == 32
+def test_an_adapter_of_another_shape_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     write_adapter(awake(tiny_model), tmp_path, base=str(tiny_model))
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     (tmp_path / "adapter_config.json").write_text(json.dumps(config | {"r": 3}))
     with pytest.raises(ConfigError, match="does not fit the base"):
         load_adapter(load(tiny_model), tmp_path)
-    assert family_model("llama").is_dir()
 
 
 def some_records() -> tuple[DatasetRecord, CheckpointRecord, EvalRecord]:

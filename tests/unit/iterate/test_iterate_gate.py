@@ -21,20 +21,25 @@ def compared(metric: str, low: float, high: float, *, before: float = 0.4, highe
     )
 
 
-def scored(metric: str, value: float) -> Score:
-    return Score(metric=metric, value=value, n=10, signature="")
+def scored(metric: str, value: float, *, rows: int = 20) -> Score:
+    return Score(metric=metric, value=value, n=rows, signature="")
 
 
 BETTER = compared("rougeL", 0.05, 0.15)
 SAME = compared("rougeL", -0.05, 0.15)
 WORSE = compared("rougeL", -0.15, -0.05)
 BLEU_FELL = compared("bleu", -0.2, -0.1)
+BLEU_FELL_FAR = compared("bleu", -0.5, -0.3)
 BLEU_SAME = compared("bleu", -0.2, 0.1)
 LOSS_FELL = compared("loss", -0.9, -0.1, before=2.0, higher_is_better=False)
 LOSS_ROSE = compared("loss", 0.1, 0.9, before=2.0, higher_is_better=False)
 
 
-def verdict(*comparisons: Comparison, scores: tuple[Score, ...] = (), **config: object) -> Verdict:
+NOT_COMPARED = scored("else", 0.5)
+OF = "95 % interval of the difference"
+
+
+def verdict(*comparisons: Comparison, scores: tuple[Score, ...] = (NOT_COMPARED,), **config: object) -> Verdict:
     return judge(comparisons, scores, IterateConfig.model_validate(config))
 
 
@@ -56,9 +61,8 @@ def test_accepted() -> None:
             "clearly worse: bleu 0.4 to 0.25 (95 % interval of the difference -0.2 to -0.1)",
         ),
         (
-            (BETTER, BLEU_FELL, LOSS_ROSE),
-            "clearly worse: bleu 0.4 to 0.25 (95 % interval of the difference -0.2 to -0.1), loss 2 to 2.5 (95 % interval"
-            " of the difference +0.1 to +0.9)",
+            (BETTER, BLEU_FELL_FAR, LOSS_ROSE),
+            f"clearly worse: bleu 0.4 to 0 ({OF} -0.5 to -0.3), loss 2 to 2.5 ({OF} +0.1 to +0.9)",
         ),
         # The first one measured decides, not any.
         ((BLEU_SAME, BETTER), "not clearly better: bleu 0.4 to 0.35 (95 % interval of the difference -0.2 to +0.1)"),
@@ -86,6 +90,25 @@ def test_one_row_proves_nothing() -> None:
     # Nor does it prove a fall.
     fell = Comparison(metric="bleu", before=0.9, after=0.1, difference=-0.8, interval=None)
     assert verdict(BETTER, fell).accepted
+
+
+@pytest.mark.parametrize(("rows", "config", "accepted"), [(20, {}, True), (19, {}, False), (5, {"min_rows": 5}, True)])
+def test_few_rows_prove_nothing(rows: int, config: dict[str, int], *, accepted: bool) -> None:
+    found = verdict(BETTER, scores=(scored("rougeL", 0.5, rows=rows),), **config)
+    assert found.accepted is accepted
+    if not accepted:
+        assert found.reason == (
+            "19 held-out rows are too few to tell (iterate.min_rows = 20); rougeL 0.4 to 0.5 (95 % interval of the "
+            "difference +0.05 to +0.15)"
+        )
+
+
+def test_a_target_can_be_met_without_being_accepted() -> None:
+    few = (scored("rougeL", 0.9, rows=3),)
+    found = verdict(BETTER, scores=few, target="rougeL > 0.5")
+    assert (found.accepted, found.target_met) == (False, True)
+    found = verdict(SAME, scores=(scored("rougeL", 0.9),), target="rougeL > 0.5")
+    assert (found.accepted, found.target_met) == (False, True)
 
 
 def test_only_what_is_protected_is_protected() -> None:
@@ -161,8 +184,21 @@ def test_parse_target(text: str, metric: str, operator: str, value: float) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["", "rougeL", "rougeL 0.45", "rougeL = 0.45", "rougeL == 0.45", ">= 0.45", "rougeL >=", "rougeL >= high"]
-    + ["rougeL >= 1.2.3", "rougeL >= 45 %", "0.45 <= rougeL", "rougeL >= 0.4 and bleu > 2", "rougeL >= nan"],
+    [
+        "",
+        "rougeL",
+        "rougeL 0.45",
+        "rougeL = 0.45",
+        "rougeL == 0.45",
+        ">= 0.45",
+        "rougeL >=",
+        "rougeL >= high",
+        "rougeL >= nan",
+        "rougeL >= 1.2.3",
+        "rougeL >= 45 %",
+        "0.45 <= rougeL",
+        "rougeL >= 0.4 and bleu > 2",
+    ],
 )
 def test_parse_target_refuses(text: str) -> None:
     with pytest.raises(ValueError, match="number"):

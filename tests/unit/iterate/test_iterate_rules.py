@@ -182,11 +182,11 @@ def test_best_step_is_the_first_of_equals() -> None:
 
 
 def test_train_loss_is_a_mean_of_a_tenth() -> None:
-    made = curves([1.0] * 5, lambda step: float(step))
+    made = curves([1.0] * 5, float)
     assert made.train_loss_around(50) == (46 + 47 + 48 + 49 + 50) / 5
     assert made.train_loss_around(2) == 1.5
     assert math.isnan(made.train_loss_around(0))
-    short = curves([1.0], lambda step: float(step), every=3)
+    short = curves([1.0], float, every=3)
     assert short.train_loss_around(3) == 3.0
 
 

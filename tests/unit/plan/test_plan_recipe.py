@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from tuneloop.core.errors import ConfigError
 from tuneloop.plan import Plan, differences, load_plan
+from tuneloop.tune.config import FreezeConfig
 
 DATA = "data: {train: [rows.jsonl]}\n"
+HOW = "write it as 'rougeL >= 0.45': a metric, one of >= <= > <, a number"
 
 
 def load(folder: Path, text: str, *overrides: str, name: str = "recipe.yaml") -> Plan:
@@ -51,8 +53,7 @@ def test_names_that_are_no_folder(name: str) -> None:
         ("tune:\n  kind: lora\n  rnak: 8\n", "recipe.yaml:4: tune has no field 'rnak'. Did you mean 'rank'?"),
         (
             "tune:\n  kind: freeze\n  rank: 8\n",
-            "recipe.yaml:4: tune has no field 'rank'. It knows: kind, train_embeddings, train_head, trainable_blocks, "
-            "trainable_patterns.",
+            f"recipe.yaml:4: tune has no field 'rank'. It knows: {', '.join(sorted(FreezeConfig.model_fields))}.",
         ),
         ("tune: {kind: qlora}\n", "recipe.yaml:2: tune has no kind 'qlora'. Did you mean 'lora'?"),
         ("tune: {rank: 8}\n", "recipe.yaml:2: tune needs a 'kind'."),
@@ -69,9 +70,8 @@ def test_names_that_are_no_folder(name: str) -> None:
             "recipe.yaml:3: stages.0.objective has no field 'beta'. It knows: kind.",
         ),
         (
-            "iterate:\n  target: rougeL = 0.5\n",
-            "recipe.yaml:3: iterate.target: write it as 'rougeL >= 0.45': a metric, one of >= <= > <, a number (got "
-            "'rougeL = 0.5').",
+            "iterate:\n  target: x\n",
+            f"recipe.yaml:3: iterate.target: {HOW} (got 'x').",
         ),
         (
             "tune:\n  kind: lora\n  targets: q_proj\n",
@@ -217,37 +217,27 @@ def test_json_schema_is_closed_and_whole() -> None:
     assert set(kinds) == {"full", "freeze", "lora"}
 
 
+PLAIN = {"string": str, "integer": int, "number": int | float, "boolean": bool, "null": type(None)}
+
+
 def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
-    """As much of JSON Schema as decides whether keys and kinds are known."""
+    """As much of JSON Schema as decides whether keys, kinds and types are known."""
     if "$ref" in schema:
         return accepts(root["$defs"][schema["$ref"].rpartition("/")[2]], value, root)
     if choices := schema.get("anyOf") or schema.get("oneOf"):
         return any(accepts(choice, value, root) for choice in choices)
-    if "const" in schema:
-        return value == schema["const"]
-    if "enum" in schema:
-        return value in schema["enum"]
-    match schema.get("type"):
-        case "object":
-            known = schema["properties"]
-            return (
-                isinstance(value, dict)
-                and set(schema.get("required", ())) <= set(value) <= set(known)
-                and all(accepts(known[key], item, root) for key, item in value.items())
-            )
-        case "array":
-            return isinstance(value, list) and all(accepts(schema["items"], item, root) for item in value)
-        case "string":
-            return isinstance(value, str)
-        case "integer":
-            return isinstance(value, int)
-        case "number":
-            return isinstance(value, int | float)
-        case "boolean":
-            return isinstance(value, bool)
-        case "null":
-            return value is None
-    raise AssertionError(schema)
+    if allowed := schema.get("enum") or [schema[key] for key in ("const",) if key in schema]:
+        return value in allowed
+    if schema["type"] == "array":
+        return isinstance(value, list) and all(accepts(schema["items"], item, root) for item in value)
+    if schema["type"] != "object":
+        return isinstance(value, PLAIN[schema["type"]])
+    known, required = schema["properties"], set(schema.get("required", ()))
+    return (
+        isinstance(value, dict)
+        and required <= set(value) <= set(known)
+        and all(accepts(known[key], item, root) for key, item in value.items())
+    )
 
 
 @pytest.mark.parametrize("kind", ["full", "freeze", "lora"])
@@ -283,12 +273,12 @@ def test_no_advice_for_the_usual() -> None:
         (
             "lora",
             {"learning_rate": 9e-5},
-            "learning_rate is 9e-05; usual for lora is 0.0001 to 0.0005: below it little",
+            "learning_rate is 9e-05; usual for lora is 0.0001 to 0.0005: below it",
         ),
         (
             "lora",
             {"learning_rate": 1e-2},
-            "learning_rate is 0.01; usual for lora is 0.0001 to 0.0005: above it training",
+            "learning_rate is 0.01; usual for lora is 0.0001 to 0.0005: above it",
         ),
         ("full", {"learning_rate": 2e-4}, "learning_rate is 0.0002; usual for full is 1e-05 to 5e-05: above it"),
         ("freeze", {"learning_rate": 1e-6}, "learning_rate is 1e-06; usual for freeze is 1e-05 to 5e-05: below it"),
@@ -347,9 +337,7 @@ def test_with_changes_is_checked() -> None:
         plan().with_changes({"stages.-1.epochs": 1})
 
 
-@pytest.mark.xfail(
-    strict=True, raises=TypeError, reason="with_changes takes the last part of a path for a key of a mapping"
-)
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="with_changes takes the last part of a path for a key")
 def test_with_changes_of_an_item_of_a_list() -> None:
     assert plan().with_changes({"evaluate.metrics.-1": "bleu"}).evaluate.metrics[-1] == "bleu"
 
