@@ -86,7 +86,7 @@ class Plan(Config):
             here: Any = values
             for key in parents:
                 here = here[int(key)] if isinstance(here, list) else here[key]
-            here[last] = value
+            here[int(last) if isinstance(here, list) else last] = value
         return Plan.model_validate(values)
 
 

@@ -65,30 +65,29 @@ def tuneloop(*arguments: object) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def _child(arguments: list[str], log: str, die_at: int | None) -> None:
+def _child(arguments: list[str], log: str, die_at: int | None, count: str | None) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     sys.argv = ["tuneloop", *arguments]
-    if die_at is not None:
-        _die_at_disk_call(die_at)
+    if die_at is not None or count is not None:
+        _watch_the_disk(die_at, count)
     main()
 
 
-def _die_at_disk_call(number: int) -> None:
-    """SIGKILL this process instead of the n-th call that changes what is on disk for good; 0 counts them only."""
+def _watch_the_disk(die_at: int | None, count: str | None) -> None:
+    """Count the calls that change what is on disk for good, and SIGKILL this process instead of one of them."""
     calls = 0
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             nonlocal calls
             calls += 1
-            if calls == number:
+            if calls == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = original(*arguments, **options)
-            if number == 0:
-                Path(os.environ["TUNELOOP_TEST_COUNT"]).write_text(str(calls))
-            return result
+            if count is not None:
+                Path(count).write_text(str(calls))
+            return original(*arguments, **options)
 
         return call
 
@@ -122,9 +121,13 @@ class Running:
         return Result(code, text, text)
 
 
-def start(*arguments: object, log: Path, die_at: int | None = None) -> Running:
-    """Start a command in a process of its own; its output goes to a file."""
-    process = _servers.Process(target=_child, args=([*map(str, arguments)], str(log), die_at))
+def start(*arguments: object, log: Path, die_at: int | None = None, count: Path | None = None) -> Running:
+    """Start a command in a process of its own; its output goes to a file.
+
+    With `die_at` it kills itself at that call to the disk; with `count` it writes there how many there were.
+    """
+    words = [str(argument) for argument in arguments]
+    process = _servers.Process(target=_child, args=(words, str(log), die_at, str(count) if count else None))
     process.start()
     return Running(process, log)
 

@@ -28,10 +28,10 @@ def modules_of(*arguments: str) -> set[str]:
         "import sys; sys.argv = ['tuneloop', *sys.argv[1:]]\n"
         "from tuneloop.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print('\\n' + '\\n'.join(name for name in sys.modules if '.' not in name))"
+        "print('MODULES', *(name for name in sys.modules if '.' not in name))"
     )
     result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
-    return set(result.stdout.split())
+    return set(result.stdout.rpartition("MODULES")[2].split())
 
 
 HEAVY = {"torch", "transformers", "peft", "safetensors", "numpy", "tokenizers", "sacrebleu"}
@@ -52,8 +52,9 @@ def test_commands_without_a_model_import_no_torch(tmp_path: Path) -> None:
 
 def test_commands_that_need_no_model(tmp_path: Path) -> None:
     assert "tuneloop 0." in run("--version").stdout
+    text = run("--help").stdout
     for command in ("run", "train", "eval", "export", "chat", "data", "score", "schema", "doctor", "report"):
-        assert command in run("--help").stdout if command == "run" else True
+        assert f"\n  {command} " in text
     assert json.loads(run("schema").stdout)["title"] == "Plan"
     (tmp_path / "rows.jsonl").write_text('{"instruction": "a", "output": "b"}\nnot json\n')
     checked = json.loads(run("data", "check", tmp_path / "rows.jsonl", "--json").stdout)
@@ -64,6 +65,13 @@ def test_commands_that_need_no_model(tmp_path: Path) -> None:
     failed = run("run", tmp_path / "no.yaml", code=2)
     assert failed.stdout == ""
     assert failed.stderr == f"ConfigError: {tmp_path / 'no.yaml'}: no such file.\n"
+
+
+PIPE = (
+    "cli/main.py:64: the BrokenPipeError never comes here: click catches it first and ends with exit code 1, 'a bug of "
+    "ours' (`tuneloop schema | head -1` with pipefail). Call app(standalone_mode=False) and handle click's exceptions, "
+    "or let SIGPIPE end the process."
+)
 
 
 def test_a_reader_that_has_had_enough_is_no_error() -> None:

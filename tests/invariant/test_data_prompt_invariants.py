@@ -17,9 +17,10 @@ from tuneloop.data.template import NAMED_TEMPLATES
 
 BOS, EOS = "<s>", "</s>"
 END_OF_TURN = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "mistral": EOS, "plain": EOS}
+# The last two are nobody's: one is inside others, one begins inside another and ends behind it.
 CONTROL = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", BOS, EOS, "[INST]", "[/INST]", "<start_of_turn>", "<end_of_turn>"),
-    *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|>", "<||>"),
+    *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|>", "|><"),
 )
 ADDED = ("<think>", "</think>")
 DETERMINISTIC = settings(derandomize=True, database=None, deadline=None, max_examples=80)

@@ -148,14 +148,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tiny_model:
     assert train(tiny_model, tmp_path / "c", seed=1)["weights"] != first["weights"]
 
 
-OLD_NAME = (
-    "train/loop.py:149 and 155 call gradient_checkpointing_enable and _disable, which transformers 5.23 announces as "
-    "deprecated with a FutureWarning that users see. Call activation_checkpointing_enable/_disable, or inside "
-    "quiet_transformers()."
-)
-
-
-@pytest.mark.xfail(strict=True, raises=FutureWarning, reason=OLD_NAME)
 def test_checkpointing_in_the_loop_warns_of_nothing(tiny_model: Path, tmp_path: Path) -> None:
     train(tiny_model, tmp_path, gradient_checkpointing=True)
 

@@ -64,7 +64,8 @@ def main() -> None:
         else:
             typer.echo(f"{type(error).__name__}: {error}", err=True)
         sys.exit(int(error.exit_code))
-    except BrokenPipeError:
-        # Whoever read our output has had enough of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as end:
+        # Whoever read our output has had enough of it: typer ends with 1 there, which is kept for bugs.
+        if end.code == 1 and type(sys.stdout).__name__ == "PacifyFlushWrapper":
+            sys.exit(0)
+        raise

@@ -123,7 +123,8 @@ def train(  # noqa: PLR0913 - each is an option of the command
             f"peak memory {record.cost.peak_memory_bytes / 2**30:.1f} GiB"
         )
         validation = "" if record.validation_loss is None else f", validation loss {record.validation_loss:.4f}"
-        typer.echo(f"kept: step {record.step}, train loss {record.train_loss:.4f}{validation}")
+        learned = "" if record.train_loss is None else f", train loss {record.train_loss:.4f}"
+        typer.echo(f"kept: step {record.step}{learned}{validation}")
         typer.echo(f"\nMeasure: tuneloop eval {path}\nExport:  tuneloop export {path}\nChat:    tuneloop chat {path}")
 
 

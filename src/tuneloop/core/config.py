@@ -18,7 +18,7 @@ Position = tuple[Hashable, ...]
 class Config(BaseModel):
     """A closed, frozen value: an unknown key is an error, nothing changes after it was checked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed (pydantic's own `model_copy` skips the checks)."""
@@ -55,22 +55,31 @@ def load_source(path: Path) -> Source:
         raise ConfigError(f"{path}: no such file.") from error
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{path}: not a UTF-8 text file.") from error
-    loader = yaml.SafeLoader(text)
+    source = Source(str(path), {})
     try:
-        root = loader.get_single_node()
-        source = Source(str(path), {})
-        if root is None:
-            return source
-        values = _build(loader, root, (), source)
+        values = _parse_yaml(text, source)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}.") from error
-    finally:
-        loader.dispose()
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid YAML: nested too deep, or an alias inside itself.") from error
+    if values is None:
+        return source
     if not isinstance(values, dict):
         raise ConfigError(f"{path}:1: a recipe is a mapping of sections (model:, data:, ...).")
     source.values = values
     return source
+
+
+def _parse_yaml(text: str, source: Source) -> Any:
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        return None if root is None else _build(loader, root, (), source)
+    finally:
+        loader.dispose()
 
 
 def _build(loader: yaml.SafeLoader, node: yaml.Node, position: Position, source: Source) -> Any:
@@ -103,7 +112,7 @@ def set_value(source: Source, assignment: str) -> None:
         raise ConfigError(f"--set {assignment}: write it as --set section.field=value.")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {assignment}: the value is not valid YAML.") from error
     keys: list[str | int] = [int(key) if key.isdecimal() else key for key in path.split(".")]
     here: Any = source.values
@@ -113,8 +122,8 @@ def set_value(source: Source, assignment: str) -> None:
             pass
         elif isinstance(here, dict):
             key = str(key)  # noqa: PLW2901 - a number can be a key of a mapping
-            if not last:
-                here.setdefault(key, {})
+            if not last and here.get(key) is None:
+                here[key] = {}
         else:
             raise ConfigError(f"--set {assignment}: '{'.'.join(map(str, keys[: depth + 1]))}' does not exist.")
         source.lines[tuple(keys[: depth + 1])] = f"--set {assignment}"
@@ -133,7 +142,10 @@ def parse_config(cls: type[ConfigT], source: Source) -> ConfigT:
     try:
         return cls.model_validate(source.values)
     except ValidationError as error:
-        lines = [_explain(cls, source, dict(item)) for item in error.errors(include_url=False)]
+        found: list[dict[str, Any]] = [dict(item) for item in error.errors(include_url=False)]
+        # Where an item of a list is wrong, pydantic adds that the list is then too short.
+        inner = {item["loc"][:size] for item in found for size in range(1, len(item["loc"]))}
+        lines = [_explain(cls, source, item) for item in found if item["loc"] not in inner]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -149,7 +161,7 @@ def _explain(cls: type[BaseModel], source: Source, error: dict[str, Any]) -> str
             hint = f"Did you mean '{near[0]}'?" if near else f"It knows: {', '.join(sorted(known))}."
             return f"{where}: {section} has no field '{position[-1]}'. {hint}"
         case "missing":
-            return f"{where}: {'.'.join(map(str, error['loc']))} is required."
+            return f"{where}: {'.'.join(map(str, (*position, error['loc'][-1])))} is required."
         case "union_tag_invalid":
             context = error["ctx"]
             expected = [word.strip(" '") for word in context["expected_tags"].split(",")]
@@ -169,14 +181,12 @@ def _data_position(values: Any, loc: tuple[int | str, ...]) -> Position:
     """Drop the tags of discriminated unions that pydantic puts between the keys."""
     position: list[Hashable] = []
     here = values
-    for index, key in enumerate(loc):
+    for key in loc:
         is_key = (isinstance(here, dict) and key in here) or (
             isinstance(here, list) and isinstance(key, int) and key < len(here)
         )
         if is_key:
             here = here[key]
-            position.append(key)
-        elif index == len(loc) - 1 and isinstance(here, dict) and here.get("kind") != key:
             position.append(key)
     return tuple(position)
 

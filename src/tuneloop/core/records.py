@@ -62,10 +62,12 @@ class Record(Config):
             IntegrityError: it was changed after it was saved.
         """
         values = read_json(path)
+        if not isinstance(values, dict):
+            raise IntegrityError(f"{path}: not a record: a record is a JSON object.")
         saved_hash = values.pop("hash", None)
         if saved_hash != hash_json(values):
             raise IntegrityError(f"{path}: the record differs from its hash: it was changed after it was saved.")
-        version = values.pop("schema_version")
+        version = values.pop("schema_version", None)
         if version != cls.schema_version:
             raise DataError(
                 f"{path}: written as version {version} of its format; this tuneloop reads {cls.schema_version}."

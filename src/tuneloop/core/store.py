@@ -147,8 +147,13 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
             if path.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
                 path.replace(old / "old")
-                part.replace(path)
-                shutil.rmtree(old)
+                try:
+                    part.replace(path)
+                except OSError:
+                    (old / "old").replace(path)
+                    raise
+                finally:
+                    shutil.rmtree(old, ignore_errors=True)
             else:
                 part.replace(path)
             _sync_folder(path.parent)
@@ -218,7 +223,10 @@ class Appender:
     def append(self, value: Any) -> None:
         """Write one value as one line, in one system call."""
         with _disk_errors(Path(self._file.name)):
-            self._file.write(orjson.dumps(value) + b"\n")
+            line = orjson.dumps(value) + b"\n"
+            written = self._file.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, "only a part of a line was taken")
 
     def close(self) -> None:
         """Sync and close."""

@@ -24,7 +24,7 @@ def _spec(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
-Files = tuple[Annotated[FileSpec, BeforeValidator(_spec)], ...]
+Files = tuple[Annotated[FileSpec, BeforeValidator(_spec, json_schema_input_type=str | FileSpec)], ...]
 
 
 class DataConfig(Config):

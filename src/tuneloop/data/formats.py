@@ -18,6 +18,7 @@ _ROLES: dict[str, Role] = {
     "bard": "assistant",
     "model": "assistant",
 }
+_MOST_WEIGHT = 1_000_000
 _ALPACA_KEYS = ("instruction", "input", "output", "system", "history")
 
 
@@ -60,7 +61,10 @@ def _parse_alpaca(value: Mapping[str, Any]) -> tuple[Message, ...]:
     messages: list[Message] = []
     if system:
         messages.append(Message("system", system))
-    for pair in value.get("history") or ():
+    history = value.get("history") or []
+    if not isinstance(history, list):
+        raise RowError("wrong_type", f"'history' is {_type_name(history)}, not a list of [question, answer] pairs")
+    for pair in history:
         if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):  # noqa: PLR2004
             raise RowError("wrong_type", "history is a list of [question, answer] pairs of text")
         messages += [Message("user", pair[0]), Message("assistant", pair[1])]
@@ -91,7 +95,8 @@ def _parse_turn(turn: object, where: str) -> Message:
     role = turn.get("role", turn.get("from"))
     content = turn.get("content", turn.get("value"))
     if not isinstance(role, str) or role.strip().lower() not in _ROLES:
-        raise RowError("unknown_role", f"{where} has the role {role!r}; known are: {', '.join(_ROLES)}")
+        shown = repr(role[:40]) if isinstance(role, str) else _type_name(role)
+        raise RowError("unknown_role", f"{where} has the role {shown}; known are: {', '.join(_ROLES)}")
     if turn.get("tool_calls"):
         raise RowError("tool_calls", f"{where} calls tools: tool turns are not read yet")
     if content is None:
@@ -101,10 +106,13 @@ def _parse_turn(turn: object, where: str) -> Message:
         content = _join_parts(content, where)
     if not isinstance(content, str):
         raise RowError("wrong_type", f"{where} has {_type_name(content)} for content, not text")
-    weight = turn.get("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
-        raise RowError("wrong_type", f"{where} has the weight {weight!r}; it is a number from 0")
-    return Message(_ROLES[role.strip().lower()], content, float(weight))
+    return Message(_ROLES[role.strip().lower()], content, _weight(turn.get("weight", 1.0), where))
+
+
+def _weight(value: object, where: str) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_WEIGHT:
+        return float(value)
+    raise RowError("wrong_type", f"{where} has a weight that is not a number from 0 to {_MOST_WEIGHT:,}")
 
 
 def _join_parts(parts: list[Any], where: str) -> str:
@@ -159,6 +167,10 @@ def check_messages(messages: tuple[Message, ...]) -> None:
     """
     roles = cast("tuple[Role, ...]", get_args(Role))
     turns = messages[1:] if messages and messages[0].role == "system" else messages
+    for index, message in enumerate(messages, start=len(turns) - len(messages) + 1):
+        place = f"turn {index}" if index else "the system turn"
+        if _lone_surrogate(message.content):
+            raise RowError("lone_surrogate", f"{place} has half of a surrogate pair: it is not valid text")
     if not turns:
         raise RowError("no_turns", "the conversation has no turns")
     for index, message in enumerate(turns):
@@ -168,8 +180,6 @@ def check_messages(messages: tuple[Message, ...]) -> None:
         if not message.content.strip():
             code = "empty_answer" if message.role == "assistant" else "empty_prompt"
             raise RowError(code, f"turn {index + 1} ({message.role}) is empty")
-        if _lone_surrogate(message.content):
-            raise RowError("lone_surrogate", f"turn {index + 1} has half of a surrogate pair: it is not valid text")
     if len(turns) % 2:
         raise RowError("no_answer", "the conversation ends with the user: there is no answer to learn")
     if not any(message.weight > 0 for message in turns if message.role == "assistant"):

@@ -66,14 +66,15 @@ def prepare_data(
     keep_duplicates = config.duplicates == "keep"
     train = read_files(config.train, folder, ledger, keep_duplicates=keep_duplicates)
     if config.eval:
-        both = {spec.path for spec in config.train} & {spec.path for spec in config.eval}
+        train_paths = {(folder / spec.path).resolve() for spec in config.train}
+        both = [spec.path for spec in config.eval if (folder / spec.path).resolve() in train_paths]
         if both:
-            raise DataError(f"data: {', '.join(sorted(both))} is named for training and for evaluation. Name it once.")
+            raise DataError(f"data: {', '.join(both)} is named for training and for evaluation. Name it once.")
         held_out = read_files(config.eval, folder, ledger, keep_duplicates=keep_duplicates)
         held_out = _choose(held_out, config.max_eval_rows, ledger, seed=seed, purpose="eval rows")
-        train = _without_leaks(train, held_out, ledger)
     else:
         train, held_out = _split(train, config, seed=seed)
+    train = _without_leaks(train, held_out, ledger)
     train = _choose(train, config.max_samples, ledger, seed=seed, purpose="samples")
     render = _Rendering(config, renderer, ledger, stop or Stop())
     train_tokens, train = render.all(train)
@@ -141,12 +142,15 @@ class _Rendering:
         return tokens, kept
 
     def _check_length(self, row: TokenRow) -> None:
-        cutoff_len = self.config.cutoff_len
-        if len(row.ids) <= cutoff_len:
+        length, cutoff_len, most = len(row.ids), self.config.cutoff_len, self.renderer.max_positions
+        if most is not None and most < cutoff_len and length > most:
+            text, hint = f"{length} tokens, more than the model's own {most} positions", "Shorten the row"
+        elif length > cutoff_len:
+            text, hint = f"{length} tokens, more than data.cutoff_len = {cutoff_len}", f"Raise it to {length}"
+        else:
             return
-        text = f"{len(row.ids)} tokens, more than data.cutoff_len = {cutoff_len}"
         if self.config.overlong == "error":
-            raise DataError(f"{row.origin}: {text}. Raise it to {len(row.ids)}, or set data.overlong to 'drop'.")
+            raise DataError(f"{row.origin}: {text}. {hint}, or set data.overlong to 'drop'.")
         raise RowError("overlong", text)
 
 
@@ -154,7 +158,9 @@ def _verify_contract(renderer: Renderer, rows: Sequence[Row], tokens: Sequence[T
     """What serving will feed must be, id for id, what training saw before the answer."""
     for row, token_row in list(zip(rows, tokens, strict=True))[:_ROWS_TO_VERIFY]:
         prompt = renderer.encode_prompt(row.before_answer())
-        if not np.array_equal(prompt, token_row.ids[: len(prompt)]):
+        # A last answer of weight 0 is left off the row: compare as far as the row goes.
+        length = min(len(prompt), len(token_row.ids))
+        if not np.array_equal(prompt[:length], token_row.ids[:length]):
             raise ContractError(
                 f"{row.origin}: the prompt that serving would feed differs from the one in training. "
                 "Choose another data.template."

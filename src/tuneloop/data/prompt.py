@@ -70,6 +70,8 @@ class Renderer:
 
     contract: PromptContract
     tokenizer: Tokenizer = field(repr=False)
+    max_positions: int | None = None
+    """The longest text that the model was built for, in tokens; None where its config does not say."""
 
     @cached_property
     def template(self) -> Template:
@@ -94,6 +96,11 @@ class Renderer:
         if _CUT in content:
             raise RowError("reserved_character", "the text holds U+FDD0, which Unicode reserves as no character")
         pattern = self._special if message.role == "assistant" else self._added
+        normalizer = self.tokenizer.normalizer
+        if normalizer is not None and len(_found(pattern, normalizer.normalize_str(content))) > len(
+            _found(pattern, content)
+        ):
+            raise RowError("control_token", "the text becomes a control token once the tokenizer has normalised it")
         cuts = sorted({match.start() + 1 for match in pattern.finditer(content)}, reverse=True)
         for at in cuts:
             content = content[:at] + _CUT + content[at:]
@@ -155,24 +162,58 @@ class Renderer:
         return [self.tokenizer.decode([int(i)], skip_special_tokens=False) for i in ids]
 
     def _encode(self, text: str, bounds: Sequence[int]) -> "_Encoded":
-        """Encode text that may hold cut marks; a token never reaches over a cut or over one of `bounds`."""
+        """Encode text that may hold cut marks; the ids before one of `bounds` are those of that text alone."""
         cuts: list[int] = []
         for piece in text.split(_CUT)[:-1]:
             cuts.append((cuts[-1] if cuts else 0) + len(piece))
         plain = text.replace(_CUT, "")
         encoded = self._encode_pieces(plain, cuts)
-        across = [at for at in bounds if encoded.straddles(at)]
-        return self._encode_pieces(plain, sorted({*cuts, *across})) if across else encoded
+        needed = {at for at in bounds if encoded.straddles(at) or self._looks_ahead(plain, at, encoded)}
+        return self._encode_pieces(plain, sorted({*cuts, *needed})) if needed else encoded
+
+    def _looks_ahead(self, text: str, at: int, encoded: "_Encoded") -> bool:
+        """Whether the white space before a border became other tokens because of what follows it.
+
+        Splitters such as GPT-2's take white space differently at the end of a text.
+        """
+        if self._adds_space or not text[:at].endswith((" ", "\n", "\t", "\r")):
+            return False
+        begin = at - 1
+        while begin > 0 and text[begin - 1].isspace():
+            begin -= 1
+        place = int(np.searchsorted(encoded.starts, begin))
+        if place >= len(encoded.starts) or encoded.starts[place] != begin:
+            return True
+        alone = self.tokenizer.encode(text[begin:at], add_special_tokens=False).ids
+        return encoded.ids[place : int(np.searchsorted(encoded.starts, at))].tolist() != alone
+
+    @cached_property
+    def _adds_space(self) -> bool:
+        """Whether the tokenizer puts a space before every text, as SentencePiece's do."""
+        return any(token.startswith("\u2581") for token in self.tokenizer.encode("a", add_special_tokens=False).tokens)
+
+    def _encode_piece(self, piece: str, *, is_first: bool) -> tuple[list[int], list[tuple[int, int]]]:
+        if is_first or not self._adds_space:
+            encoding = self.tokenizer.encode(piece, add_special_tokens=False)
+            return encoding.ids, encoding.offsets
+        # The space that is put before every text goes to a newline, which is then left off.
+        encoding = self.tokenizer.encode("\n" + piece, add_special_tokens=False)
+        kept = [(i, (max(a, 1) - 1, b - 1)) for i, (a, b) in zip(encoding.ids, encoding.offsets, strict=True) if b > 1]
+        return [i for i, _ in kept], [span for _, span in kept]
 
     def _encode_pieces(self, text: str, cuts: list[int]) -> "_Encoded":
         ids: list[int] = []
         spans: list[tuple[int, int]] = []
         for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            encoding = self.tokenizer.encode(text[begin:end], add_special_tokens=False)
-            ids += encoding.ids
-            spans += [(begin + first, begin + last) for first, last in encoding.offsets]
+            piece_ids, offsets = self._encode_piece(text[begin:end], is_first=begin == 0)
+            ids += piece_ids
+            spans += [(begin + first, begin + last) for first, last in offsets]
         array = np.array(spans, dtype=np.int64).reshape(-1, 2)
         return _Encoded(np.array(ids, dtype=np.int32), array[:, 0], array[:, 1])
+
+
+def _found(pattern: re.Pattern[str], text: str) -> list[str]:
+    return pattern.findall(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +229,12 @@ class _Encoded:
 def _literals(tokenizer: Tokenizer, *, special_only: bool) -> re.Pattern[str]:
     """Finds every place where text spells an added token; places may overlap."""
     tokens = tokenizer.get_added_tokens_decoder().values()
-    texts = [token.content for token in tokens if len(token.content) > 1 and (token.special or not special_only)]
+    texts = [
+        token.content
+        for token in tokens
+        # Gemma has tokens of white space among the added ones: they control nothing.
+        if len(token.content) > 1 and token.content.strip() and (token.special or not special_only)
+    ]
     texts.sort(key=len, reverse=True)
     return re.compile("(?=" + "|".join(map(re.escape, texts)) + ")" if texts else "(?!)")
 
@@ -218,7 +264,7 @@ def load_renderer(folder: Path, *, template: str = "auto", train_on: Literal["al
         train_on=train_on,
         hidden_text=_hidden_text(chosen),
     )
-    return Renderer(contract, tokenizer)
+    return Renderer(contract, tokenizer, settings["max_positions"])
 
 
 def renderer_of(contract: PromptContract, folder: Path) -> Renderer:
@@ -230,14 +276,18 @@ def renderer_of(contract: PromptContract, folder: Path) -> Renderer:
     tokenizer = _load_tokenizer(folder)
     if hash_file(folder / _TOKENIZER) != contract.tokenizer_sha256:
         raise ContractError(f"{folder}: its tokenizer is not the one that the prompt contract was made with.")
-    return Renderer(contract, tokenizer)
+    return Renderer(contract, tokenizer, _read_settings(folder)["max_positions"])
 
 
 def _load_tokenizer(folder: Path) -> Tokenizer:
     path = folder / _TOKENIZER
     if not path.is_file():
         raise ModelError(f"{folder}: no {_TOKENIZER}. Save the tokenizer as a fast tokenizer first.")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The library raises nothing more particular.
+        raise ModelError(f"{path}: not a tokenizer: {error}.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -250,15 +300,19 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     if isinstance(template, list):
         template = next((item["template"] for item in template if item["name"] == "default"), "")
     eos_ids: set[int] = set()
+    max_positions: int | None = None
     for name in ("generation_config.json", "config.json"):
         if (folder / name).exists():
-            found = read_json(folder / name).get("eos_token_id")
+            values = read_json(folder / name)
+            max_positions = values.get("max_position_embeddings") or values.get("n_positions") or max_positions
+            found = values.get("eos_token_id")
             eos_ids |= set(found) if isinstance(found, list) else {found} if isinstance(found, int) else set()
     return {
         "bos": _token_text(config.get("bos_token")),
         "eos": _token_text(config.get("eos_token")),
         "eos_ids": eos_ids,
         "chat_template": template,
+        "max_positions": max_positions,
     }
 
 
@@ -330,6 +384,15 @@ def _find_end_of_turn(template: Template, tokenizer: Tokenizer, name: str) -> in
         )
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     after = text.rindex(answer) + len(answer)
+    lead = text[len(prompt) : text.rindex(answer)]
+    for token in tokenizer.get_added_tokens_decoder().values():
+        # What a model is meant to write itself, such as an empty <think></think>, consists of such tokens.
+        lead = lead.replace(token.content, "") if token.content else lead
+    if lead.strip():
+        raise ContractError(
+            f"data.template: '{name}' does not write the beginning of an answer when it is served, so the model would "
+            f"have to: {lead!r}. Name one of: {', '.join(NAMED_TEMPLATES)}."
+        )
     found = [i for i in tokenizer.encode(text[after:], add_special_tokens=False).ids if i in special]
     if not found:
         raise ContractError(

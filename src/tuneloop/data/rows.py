@@ -27,9 +27,13 @@ def read_rows(spec: FileSpec, folder: Path, ledger: Ledger) -> Iterator[Row]:
     head = list(itertools.islice(values, _ROWS_TO_LOOK_AT))
     objects = [value[1] for value in head if not isinstance(value, Problem)]
     format_name = require_format(spec.format, objects, spec.path) if objects else spec.format
-    ledger.open_file(spec.path, sha256=hash_file(path), format_name=format_name)
+    sha256 = hash_file(path)
+    ledger.open_file(spec.path, sha256=sha256, format_name=format_name)
     for value in itertools.chain(head, values):
         ledger.count(spec.path)
+        if format_name == "auto" and not isinstance(value, Problem):
+            format_name = require_format("auto", [value[1]], spec.path)
+            ledger.open_file(spec.path, sha256=sha256, format_name=format_name)
         row = value if isinstance(value, Problem) else _to_row(format_name, *value, spec.weight)
         if isinstance(row, Problem):
             ledger.leave_out(row)
@@ -52,7 +56,7 @@ def read_files(specs: tuple[FileSpec, ...], folder: Path, ledger: Ledger, *, kee
     Raises:
         DataError: as `read_rows`, or a file is named twice.
     """
-    if len({spec.path for spec in specs}) < len(specs):
+    if len({(folder / spec.path).resolve() for spec in specs}) < len(specs):
         raise DataError("data: the same file is named twice. Name it once, with a weight if it should count more.")
     rows = [row for spec in specs for row in read_rows(spec, folder, ledger)]
     if keep_duplicates:

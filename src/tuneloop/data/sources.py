@@ -30,6 +30,8 @@ def read_objects(path: Path, *, name: str) -> Iterator[tuple[Origin, object] | P
     try:
         with path.open("rb") as file:
             head = file.read(4096)
+            while head and not head.removeprefix(codecs.BOM_UTF8).strip():
+                head = file.read(4096)
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror}.") from error
     for bom, encoding in _FOREIGN_BOMS.items():
@@ -38,7 +40,8 @@ def read_objects(path: Path, *, name: str) -> Iterator[tuple[Origin, object] | P
     head = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if not head:
         raise DataError(f"{name}: has no rows.")
-    if head.startswith(b"["):
+    # A line of JSONL that begins with a bracket is a broken line, not the beginning of an array.
+    if head.startswith(b"[") and path.suffix.lower() != ".jsonl":
         yield from _read_array(path, name)
     else:
         yield from _read_lines(path, name)
@@ -108,6 +111,9 @@ def _read_array(path: Path, name: str) -> Iterator[tuple[Origin, object] | Probl
         if at >= len(text) or text[at] == "]":
             if at >= len(text):
                 yield Problem(Origin(name, line), "not_json", "the array is not closed: the file is cut off")
+            elif (rest := _skip(text, at + 1, " \t\r\n")) < len(text):
+                line += text.count("\n", counted, rest)
+                yield Problem(Origin(name, line), "not_json", "there is more after the array's end; it is not read")
             return
         line += text.count("\n", counted, at)
         counted = at
@@ -116,8 +122,7 @@ def _read_array(path: Path, name: str) -> Iterator[tuple[Origin, object] | Probl
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep or not a number"
-            rest = "the rest of the file cannot be read"
-            yield Problem(origin, "not_json", f"not JSON: {reason}; {rest}")
+            yield Problem(origin, "not_json", f"not JSON: {reason}; the rest of the file cannot be read")
             return
         yield origin, value
 

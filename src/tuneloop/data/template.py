@@ -80,6 +80,10 @@ class Template:
                 bos_token=self.bos_token,
                 eos_token=self.eos_token,
                 raise_exception=_raise_exception,
+                tools=None,
+                documents=None,
             )
         except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise RowError("template_refused", f"the chat template refuses it: {error}") from error
+        except (RecursionError, MemoryError) as error:
+            raise RowError("template_refused", "the chat template does not come to an end") from error

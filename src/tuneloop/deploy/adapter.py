@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from tuneloop.core.errors import ConfigError
 from tuneloop.core.store import read_json, write_json
@@ -58,7 +59,7 @@ def _with_adapter(network: Any, folder: Path) -> Any:
     try:
         with quiet_transformers():
             return peft.PeftModel.from_pretrained(network, str(folder), is_trainable=False).eval()
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ConfigError(f"{folder}: the adapter does not fit the base: {str(error).splitlines()[0]}") from error
 
 

@@ -1,8 +1,10 @@
 """What is measured on the held-out rows."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tuneloop.core.config import Config
+from tuneloop.core.errors import ConfigError
+from tuneloop.evaluate.metrics.registry import expand_metrics
 from tuneloop.generate.config import GenerateConfig
 
 
@@ -16,3 +18,12 @@ class EvaluateConfig(Config):
     generate: GenerateConfig = GenerateConfig()
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of the 95 % intervals."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            expand_metrics(metrics)
+        except ConfigError as error:
+            raise ValueError(str(error).removesuffix(".")) from error
+        return metrics

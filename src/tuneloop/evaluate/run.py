@@ -1,11 +1,12 @@
 """A model and held-out rows to samples, and samples to scores: the same way before and after."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tuneloop.core.errors import DataError
+from tuneloop.core.errors import DataError, NonFiniteError
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.stop import Stop
 from tuneloop.data.batches import build_batch
@@ -49,6 +50,9 @@ def evaluate_model(
         StoppedError: an end was asked for.
     """
     losses = row_losses(model, held_out.tokens, stop=hooks.stop)
+    for row, loss in zip(held_out.rows, losses, strict=True):
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"{row.origin}: the model's loss on this row is {loss}: its weights are not sound.")
     prompts = [renderer.encode_prompt(row.before_answer()) for row in held_out.rows]
     engine = Engine(model, renderer.contract.stop_ids, config.generate)
     answers = engine.generate(prompts, seed=seed, hooks=hooks)

@@ -113,7 +113,7 @@ def _answering(model: CausalModel) -> Iterator[None]:
     """Attention that knows padding and a cache, no dropout; afterwards as before."""
     was_training = model.network.training
     model.network.eval()
-    model.base.set_attn_implementation("sdpa")
+    model.base.set_attn_implementation("sdpa" if model.base._supports_sdpa else "eager")  # noqa: SLF001 - no other way
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from tuneloop.core.config import Config
 
-_TARGET = re.compile(r"\s*([A-Za-z0-9_:|]+)\s*(>=|<=|>|<)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
+_TARGET = re.compile(r"\s*([^<>=]*[^<>=\s])\s*(>=|<=|>|<)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
 
 
 class Target(Config):

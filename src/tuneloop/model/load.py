@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from tuneloop.core.errors import ModelError
 from tuneloop.model.attention import PACKED_ATTENTION
@@ -24,20 +25,27 @@ def load_model(folder: Path, hardware: Hardware) -> CausalModel:
 
     try:
         with quiet_transformers():
-            network = AutoModelForCausalLM.from_pretrained(
+            network, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=torch.float32,
                 attn_implementation=PACKED_ATTENTION,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                output_loading_info=True,
             )
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
+    except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model.source: {folder} does not load: {str(error).splitlines()[0]}") from error
+    if report["missing_keys"]:
+        # transformers would draw them at random, and training would go on from noise.
+        missing = ", ".join(sorted(report["missing_keys"])[:3])
+        number = len(report["missing_keys"])
+        raise ModelError(f"model.source: {folder} does not load: it lacks {number} weights: {missing}.")
     network.to(hardware.device)
     network.eval()
     model = CausalModel(network, hardware.device, hardware.autocast_dtype)
-    model.find_abilities()
+    with quiet_transformers():
+        model.find_abilities()
     return model
 
 

@@ -44,7 +44,13 @@ def export_round(session: Session, plan: Plan, number: int, wanted: Sequence[For
 
 def _is_exported(session: Session, name: Format, checkpoint: CheckpointRecord) -> bool:
     path = session.folder.record("export", name)
-    return path.exists() and checkpoint.hash in ExportRecord.load(path).parents
+    if not path.exists():
+        return False
+    record = ExportRecord.load(path)
+    folder = session.folder.path / record.folder
+    return checkpoint.hash in record.parents and all(
+        (folder / file).is_file() and hash_file(folder / file) == sha256 for file, sha256 in record.files.items()
+    )
 
 
 def _export(session: Session, plan: Plan, number: int, formats: Sequence[Format]) -> None:

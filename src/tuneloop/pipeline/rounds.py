@@ -2,6 +2,7 @@
 
 import time
 
+from tuneloop.core.errors import ModelError
 from tuneloop.core.records import package_versions
 from tuneloop.core.store import hash_file, hash_json
 from tuneloop.data.prepare import hash_rows
@@ -64,6 +65,7 @@ def train_round(session: Session, plan: Plan, number: int) -> CheckpointRecord:
 def evaluate_round(session: Session, plan: Plan, number: int) -> EvalRecord:
     """Measure a round's model as it will be deployed: merged, on the same rows as the base."""
     if not session.folder.record("eval", number).exists():
+        session.dataset_record(number, plan)
         checkpoint = CheckpointRecord.load(session.folder.record("checkpoint", number))
         model = load_round(session, plan, number)
         merge(model)
@@ -74,6 +76,11 @@ def evaluate_round(session: Session, plan: Plan, number: int) -> EvalRecord:
 def load_round(session: Session, plan: Plan, number: int) -> CausalModel:
     """The model of a round, its correction beside the base where the way of tuning has one."""
     checkpoint = CheckpointRecord.load(session.folder.record("checkpoint", number))
+    if checkpoint.base_hash != session.base_hash:
+        raise ModelError(
+            f"{plan.model.source}: its weights are not those that round {number} was trained on. Restore them, or "
+            "train again into another --out."
+        )
     model = load_model(session.base, session.hardware)
     tuned = apply_tune(model, plan.tune, seed=plan.seed)
     manifest = Checkpoints.read(session.folder.path / checkpoint.manifest)
@@ -139,7 +146,7 @@ def _checkpoint_record(
         tune=tuned.description,
         trainable_parameters=tuned.num_trainable,
         total_parameters=tuned.total,
-        train_loss=result.manifest.progress.last_train_loss or float("nan"),
+        train_loss=result.manifest.progress.last_train_loss,
         validation_loss=result.manifest.progress.last_validation_loss,
         skipped_steps=progress.skipped,
         device=session.hardware.device.type,

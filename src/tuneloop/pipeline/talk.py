@@ -104,8 +104,8 @@ def open_talk(source: str, *, max_new_tokens: int, temperature: float, seed: int
     if (folder / "adapter_config.json").exists():
         adapter = folder
         folder = _base_of(adapter)
-    elif not folder.is_dir():
-        folder = fetch_model(source, cache=cache_folder(environment()))
+    else:
+        folder = fetch_model(str(folder) if folder.is_dir() else source, cache=cache_folder(environment()))
     model = load_model(folder, choose_hardware(HardwareConfig()))
     if adapter is not None:
         load_adapter(model, adapter)

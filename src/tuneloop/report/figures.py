@@ -57,8 +57,10 @@ def significant(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace("-", MINUS)
 
 
-def loss(value: float) -> str:
-    """A loss with decimals that stay the same along a run: 2.74, 0.200, 0.00123."""
+def loss(value: float | None) -> str:
+    """A loss with decimals that stay the same along a run: 2.74, 0.200, 0.00123; a dash where there is none."""
+    if value is None:
+        return "–"  # noqa: RUF001 - a dash
     if abs(value) < 1e-2:  # noqa: PLR2004
         return significant(value)
     return score(value, 2 if abs(value) >= 1 else 3)

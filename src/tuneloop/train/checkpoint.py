@@ -1,5 +1,6 @@
 """Checkpoints: files named by their own hash, and a manifest that is published last. Killing is always safe."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,12 @@ class Manifest(Config):
     """Blob of the optimiser's tensors; None where only the weights are kept, as of the best checkpoint."""
 
 
+def _place(path: Path) -> tuple[int, int]:
+    """(stage, step) of a manifest's name."""
+    _, stage, _, step = path.stem.split("-")
+    return int(stage), int(step)
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one round, in one folder."""
@@ -79,10 +86,11 @@ class Checkpoints:
             weights=self._put(weights),
             optimizer=self._put(optimizer),
         )
-        self._publish(self.path_of(manifest), manifest)
         if is_best:
+            # First, for the step's own manifest says that this step is the best.
             weights_only = manifest.replace(optimizer=None)
             self._publish(self.path_of(weights_only), weights_only)
+        self._publish(self.path_of(manifest), manifest)
         self._clean()
         return manifest
 
@@ -103,7 +111,7 @@ class Checkpoints:
         write_json(path, values | {"hash": hash_json(values)})
 
     def _steps(self) -> list[Path]:
-        return sorted(self.folder.glob("stage-*.json"), reverse=True)
+        return sorted(self.folder.glob("stage-*.json"), key=_place, reverse=True)
 
     def _clean(self) -> None:
         kept = self._steps()[:_KEPT]
@@ -111,8 +119,9 @@ class Checkpoints:
             stale.unlink()
         used: set[str] = set()
         for path in [*kept, *self.folder.glob("best-*.json")]:
-            manifest = self.read(path)
-            used |= {manifest.weights, manifest.optimizer or ""}
+            with contextlib.suppress(IntegrityError):
+                manifest = self.read(path)
+                used |= {manifest.weights, manifest.optimizer or ""}
         remove_files(self.folder / "blobs", keep=used)
 
     @staticmethod
@@ -160,7 +169,7 @@ class Checkpoints:
     def set_aside_newer(self, manifest: Manifest) -> None:
         """Rename what is newer, and damaged, to `*.damaged`: neither taken, nor counted among those that are kept."""
         for path in self._steps():
-            if path.name > self.path_of(manifest).name:
+            if _place(path) > _place(self.path_of(manifest)):
                 path.replace(path.with_suffix(".damaged"))
 
     def best(self, stage: int) -> Manifest | None:

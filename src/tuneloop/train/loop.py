@@ -18,6 +18,7 @@ from tuneloop.data.pack import rows_of_step, steps_of_epoch
 from tuneloop.data.prompt import TokenRow
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.hardware import peak_memory_bytes
+from tuneloop.model.quiet import quiet_transformers
 from tuneloop.objectives.measure import mean_loss
 from tuneloop.objectives.sft import build_objective
 from tuneloop.train.checkpoint import Checkpoints, Manifest, Progress
@@ -147,13 +148,15 @@ class _Run:
         network = self.job.model.network
         network.train()
         if config.gradient_checkpointing:
-            self.job.model.base.gradient_checkpointing_enable({"use_reentrant": False})
+            with quiet_transformers():
+                self.job.model.base.gradient_checkpointing_enable({"use_reentrant": False})
         eval_batches = build_batches(self.job.eval_rows, budget=token_budget(config, self.job.model.device))
         try:
             progress = _Stage(self, config, optimizer, eval_batches).steps(progress)
         finally:
             if config.gradient_checkpointing:
-                self.job.model.base.gradient_checkpointing_disable()
+                with quiet_transformers():
+                    self.job.model.base.gradient_checkpointing_disable()
         if progress.finished:
             return progress
         kept = self._kept(progress.stage)

@@ -35,7 +35,8 @@ class CheckpointRecord(Record):
     """A short description for people: `lora rank 16 on all linear layers of blocks 15..29`."""
     trainable_parameters: int
     total_parameters: int
-    train_loss: float
+    train_loss: float | None
+    """Of the step before the checkpoint; None where no step was applied."""
     validation_loss: float | None = None
     skipped_steps: int = 0
     """Updates that were not applied because loss or gradient was not finite."""

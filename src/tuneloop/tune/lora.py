@@ -39,6 +39,7 @@ def add_lora(model: CausalModel, config: LoraConfig, *, seed: int) -> str:
                     target_modules=_targets(model, config),
                     layers_to_transform=list(range(first, num_blocks)) if first else None,
                     use_rslora=config.use_rslora,
+                    fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.base.modules()),
                 ),
             )
     except ValueError as error:

@@ -176,9 +176,6 @@ def test_write_folder_cleans_up_after_a_kill(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".other.abc123.part", "export"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="write_folder moves the old folder away and does not bring it back if the second rename fails"
-)
 def test_write_folder_that_fails_in_the_middle_of_the_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "export"
     write_folder(path, lambda part: (part / "a").write_text("old"))
@@ -347,9 +344,6 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Appender.append does not look at how many bytes an unbuffered write took: half a line passes"
-)
 def test_a_line_that_the_disk_takes_in_part_is_an_error(tmp_path: Path) -> None:
     appender = Appender(tmp_path / "log.jsonl")
     with contextlib.closing(appender), pytest.raises(DiskError), largest_file(50):

@@ -1,7 +1,6 @@
 """Rows as people write them: what is understood, and what is said about the others."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,6 @@ def test_alpaca_refused(row: object, code: str, part: str) -> None:
     assert part in reason
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="_parse_alpaca loops over whatever `history` is")
 @pytest.mark.parametrize("history", [5, True, 0.5])
 def test_alpaca_history_that_is_no_list(history: object) -> None:
     assert refused("alpaca", alpaca(history=history))[0] == "wrong_type"
@@ -188,15 +186,13 @@ def test_weights_of_turns() -> None:
 def test_weight_that_is_no_number_from_0(weight: object) -> None:
     code, reason = refused("messages", openai("q", "a", weight=weight))
     assert code == "wrong_type"
-    assert reason == f"messages[1] has the weight {weight!r}; it is a number from 0"
+    assert reason == "messages[1] has a weight that is not a number from 0 to 1,000,000"
 
 
-@pytest.mark.xfail(strict=True, reason="_parse_turn takes an infinite weight; a JSON array can hold 1e999")
 def test_infinite_weight() -> None:
     assert refused("messages", openai("q", "a", weight=json.loads("1e999")))[0] == "wrong_type"
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="_parse_turn: float(weight) of an integer of 400 digits")
 def test_weight_of_400_digits() -> None:
     assert refused("messages", openai("q", "a", weight=10**400))[0] == "wrong_type"
 
@@ -222,15 +218,10 @@ def test_unknown_role(role: object) -> None:
         row = {name: [{key: "user", "content": "q"}, {key: role, "content": "a"}]}
         code, reason = refused(format_name, row)
         assert code == "unknown_role"
-        assert reason.startswith(f"{name}[1] has the role {role!r}; known are: ")
+        shown = {None: "null", 3: "a number"}.get(role, "a list") if not isinstance(role, str | dict | list) else ""
+        assert reason.startswith(f"{name}[1] has the role {shown or (repr(role) if isinstance(role, str) else '')}")
 
 
-@pytest.mark.xfail(
-    sys.version_info < (3, 12),  # later ones count the recursion of C apart
-    strict=True,
-    raises=RecursionError,
-    reason="the reason shows repr(role) of 1000 nested lists",
-)
 @pytest.mark.parametrize("key", ["role", "weight"])
 def test_role_or_weight_nested_deeply(tmp_path: Path, key: str) -> None:
     row = openai("q", "a")
@@ -288,7 +279,6 @@ def test_lone_surrogates(tmp_path: Path) -> None:
     assert row.answer() == "😀"
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="check_messages does not look at the system turn's text")
 def test_lone_surrogate_in_the_system_turn(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('[{"instruction": "q", "output": "a", "system": "\\ud83d"}]')
     ledger = Ledger()
@@ -370,11 +360,6 @@ def test_strict_stops_at_the_first_bad_row(tmp_path: Path) -> None:
         list(read_rows(spec, tmp_path, Ledger(strict=True)))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=KeyError,
-    reason="read_rows looks at 32 lines; where none of them parses, 'auto' stays the format",
-)
 def test_auto_after_32_broken_lines(tmp_path: Path) -> None:
     rows, ledger = read(write(tmp_path, *["broken"] * 32, alpaca()), tmp_path)
     assert (len(rows), len(ledger.problems)) == (1, 32)

@@ -139,9 +139,6 @@ def test_a_token_over_the_border_is_cut(family: Callable[..., Renderer]) -> None
     assert one_token[0] not in row.ids[len(prompt) - 1 : len(prompt) + 2].tolist()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="encode_prompt differs where the splitter looks ahead: white space at the end is one token"
-)
 def test_white_space_at_the_end_of_the_prompt(tmp_path: Path) -> None:
     """GPT-2's rule splits `\\n\\nb` after the first newline, and keeps `\\n\\n` whole where the text ends."""
     tokenizer = make_tokenizer("a\n\n b\n\n" * 20, special=FAMILIES["llama3"].tokens)
@@ -167,9 +164,6 @@ def test_sentencepiece_like(tmp_path: Path) -> None:
         assert np.array_equal(prompt, row.ids[: len(prompt)])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_encode_pieces encodes each piece from its beginning: such a tokenizer puts a space before it"
-)
 def test_sentencepiece_like_with_a_control_token_in_the_text(tmp_path: Path) -> None:
     of = FAMILIES["mistral"]
     folder = write_folder_of(tmp_path, make_sentencepiece_like(of.tokens), bos=of.bos, eos=of.eos)
@@ -222,9 +216,6 @@ def test_added_tokens_that_are_no_control_tokens(tmp_path: Path) -> None:
     assert renderer.decode(row.ids).count("<think>") == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Renderer._added holds added tokens of white space, which Gemma has: user text is cut there"
-)
 def test_added_tokens_of_white_space(tmp_path: Path) -> None:
     tokenizer = make_tokenizer()
     tokenizer.add_tokens(["\n\n"])
@@ -233,7 +224,6 @@ def test_added_tokens_of_white_space(tmp_path: Path) -> None:
     assert renderer.encode_prompt(talk("a\n\nb")).tolist() == plain.ids
 
 
-@pytest.mark.xfail(strict=True, reason="_neutral looks at the text before the tokenizer's normalizer changes it")
 @pytest.mark.parametrize(
     ("normalizer", "text"), [(normalizers.NFKC(), "\uff1c|x|\uff1e"), (normalizers.Lowercase(), "<|X|>")]
 )
@@ -243,7 +233,9 @@ def test_normalised_text_becomes_no_control_token(
     tokenizer = make_tokenizer(special=(AddedToken("<|x|>", special=True, normalized=True),))
     tokenizer.normalizer = normalizer
     renderer = load_renderer(write_folder_of(tmp_path, tokenizer, eos="<|im_end|>", chat_template=CHATML))
-    assert tokenizer.token_to_id("<|x|>") not in renderer.encode_prompt(talk(text)).tolist()
+    with pytest.raises(RowError) as caught:
+        renderer.encode_prompt(talk(text))
+    assert caught.value.code == "control_token"
 
 
 def test_reserved_character(family: Callable[..., Renderer]) -> None:
@@ -333,9 +325,6 @@ def test_templates_that_are_refused(tmp_path: Path, own: str, part: str) -> None
         load_renderer(chatml_folder(tmp_path, own))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_find_end_of_turn takes a template that ignores add_generation_prompt: the role is trained on"
-)
 def test_a_template_without_a_generation_prompt(tmp_path: Path) -> None:
     """Otherwise every answer begins with `assistant\\n`, in training and when it is scored."""
     folder = chatml_folder(tmp_path, CHATML.partition("{% if add_generation_prompt")[0])
@@ -371,7 +360,6 @@ def test_no_tokenizer(tmp_path: Path) -> None:
         load_renderer(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="_load_tokenizer lets the library's own error through")
 def test_damaged_tokenizer(tmp_path: Path) -> None:
     chatml_folder(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")

@@ -122,14 +122,6 @@ def test_other_shapes_than_the_configs_are_refused(copy: Path, capfd: pytest.Cap
     capfd.readouterr()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason=(
-        "model/load.py:27: weights that the folder lacks are drawn at random by transformers, whose report is silenced "
-        "here: training goes on from noise. Load with output_loading_info=True and refuse missing_keys (tied heads "
-        "are not among them)."
-    ),
-)
 def test_a_folder_that_lacks_a_weight_is_refused(copy: Path) -> None:
     weights = {name: tensor.clone() for name, tensor in load_file(copy / "model.safetensors").items()}
     del weights["model.layers.1.mlp.up_proj.weight"]
@@ -138,13 +130,6 @@ def test_a_folder_that_lacks_a_weight_is_refused(copy: Path) -> None:
         load(copy)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason=(
-        "model/load.py:35 does not catch safetensors' SafetensorError (an Exception of its own), so a cut file is a "
-        "traceback with exit code 1. Add it to the tuple."
-    ),
-)
 @pytest.mark.parametrize("size", [0, 7, 3000])
 def test_a_cut_file_of_weights_is_refused(size: int, copy: Path) -> None:
     path = copy / "model.safetensors"
@@ -153,13 +138,6 @@ def test_a_cut_file_of_weights_is_refused(size: int, copy: Path) -> None:
         load(copy)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason=(
-        "data/prompt.py:240: Tokenizer.from_file raises a bare Exception for a file that is no tokenizer, which ends "
-        "as a traceback with exit code 1. Turn it into a ModelError."
-    ),
-)
 @pytest.mark.parametrize("content", ["{}", "", "[1"])
 def test_a_broken_tokenizer_is_refused(content: str, copy: Path) -> None:
     (copy / "tokenizer.json").write_text(content)
@@ -202,18 +180,9 @@ def said_while_loading(folder: Path) -> list[str]:
     return records
 
 
-LOUD = (
-    "model/backbone.py:96: the look at the head runs outside quiet_transformers(), so that GPT-2's forward prints "
-    "advice about an attention_mask (the probe holds the pad token 0). Run find_abilities inside it."
-)
-
-
 @pytest.mark.parametrize(
     "family",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=LOUD)) if name == "gpt2" else name
-        for name in FAMILIES
-    ],
+    [pytest.param(name) if name == "gpt2" else name for name in FAMILIES],
 )
 def test_loading_is_quiet(family: str, family_model: FamilyModel, capfd: pytest.CaptureFixture[str]) -> None:
     folder = family_model(family)

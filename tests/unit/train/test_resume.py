@@ -216,7 +216,6 @@ BEST_IS_LATE = (
 )
 
 
-@pytest.mark.xfail(strict=True, reason=BEST_IS_LATE)
 @pytest.mark.parametrize("step", [6, 8])
 def test_killed_between_the_two_manifests_of_a_save(
     step: int, tiny_model: Path, tmp_path: Path, uninterrupted: Uninterrupted, monkeypatch: pytest.MonkeyPatch

@@ -109,13 +109,5 @@ def test_a_recipe_that_makes_no_sense_is_refused(values: dict[str, object]) -> N
         LoraConfig.model_validate(values)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=UserWarning,
-    reason=(
-        "tune/lora.py:32: peft warns a user of GPT-2 (Conv1D layers) that it sets fan_in_fan_out by itself. Nothing is "
-        "wrong and nobody can act on it: pass fan_in_fan_out where the targets are Conv1D."
-    ),
-)
 def test_lora_on_gpt2_warns_of_nothing(family_model: FamilyModel) -> None:
     apply_tune(load(family_model("gpt2")), LoraConfig(rank=2), seed=0)
