@@ -67,13 +67,6 @@ def test_commands_that_need_no_model(tmp_path: Path) -> None:
     assert failed.stderr == f"ConfigError: {tmp_path / 'no.yaml'}: no such file.\n"
 
 
-PIPE = (
-    "cli/main.py:64: the BrokenPipeError never comes here: click catches it first and ends with exit code 1, 'a bug of "
-    "ours' (`tuneloop schema | head -1` with pipefail). Call app(standalone_mode=False) and handle click's exceptions, "
-    "or let SIGPIPE end the process."
-)
-
-
 def test_a_reader_that_has_had_enough_is_no_error() -> None:
     with subprocess.Popen([SCRIPT, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

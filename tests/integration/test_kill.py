@@ -168,10 +168,6 @@ def test_killed_five_times_each(name: str, task: Callable[[str], Task], tmp_path
 
 
 CRASHES = {"max_steps": 4, "batch_size": 4, "eval_steps": 1, "learning_rate": 1e-3, "micro_batch_tokens": 512}
-BEST_IS_LATE = (
-    "train/checkpoint.py:82-85: killed between the publishing of a step's manifest and of best-N.json, the best "
-    "checkpoint is not the one of the uninterrupted run. Publish best-N.json first."
-)
 
 
 @pytest.mark.slow

@@ -17,10 +17,10 @@ from tuneloop.data.template import NAMED_TEMPLATES
 
 BOS, EOS = "<s>", "</s>"
 END_OF_TURN = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "mistral": EOS, "plain": EOS}
-# The last two are nobody's: one is inside others, one begins inside another and ends behind it.
+# The last two are nobody's: one begins inside the other and ends behind it.
 CONTROL = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", BOS, EOS, "[INST]", "[/INST]", "<start_of_turn>", "<end_of_turn>"),
-    *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|>", "|><"),
+    *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "[x]", "x]y"),
 )
 ADDED = ("<think>", "</think>")
 DETERMINISTIC = settings(derandomize=True, database=None, deadline=None, max_examples=80)
@@ -61,7 +61,9 @@ FRAGMENTS = st.one_of(
         st.sampled_from(CONTROL),
         st.integers(1, 30),
     ),
-    st.sampled_from(["<", "|", ">", "[", "]", "/", "\n", " ", "  ", "the cat", "答", "🙂", "assistant\n", "{{ 1 }}"]),
+    st.sampled_from(
+        ["[x]y", "<", "|", ">", "[", "]", "/", "\n", " ", "  ", "the cat", "答", "🙂", "assistant\n", "{{ 1 }}"]
+    ),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufdd0"), max_size=4),
 )
 HOSTILE = st.lists(FRAGMENTS, min_size=1, max_size=6).map("".join)

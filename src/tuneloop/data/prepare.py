@@ -17,7 +17,7 @@ from tuneloop.data.records import FileLedger, LengthSummary, SplitSummary
 from tuneloop.data.rows import read_files, row_key
 from tuneloop.data.schema import Problem, Row, RowError
 
-_ROWS_TO_VERIFY = 64
+_ROWS_TO_VERIFY = 32
 
 
 @dataclass(frozen=True)
@@ -64,48 +64,35 @@ def prepare_data(
     """
     ledger = Ledger(strict=config.strict)
     keep_duplicates = config.duplicates == "keep"
+    render = _Rendering(config, renderer, ledger, stop or Stop())
     train = read_files(config.train, folder, ledger, keep_duplicates=keep_duplicates)
     if config.eval:
         train_paths = {(folder / spec.path).resolve() for spec in config.train}
         both = [spec.path for spec in config.eval if (folder / spec.path).resolve() in train_paths]
         if both:
             raise DataError(f"data: {', '.join(both)} is named for training and for evaluation. Name it once.")
-        held_out = read_files(config.eval, folder, ledger, keep_duplicates=keep_duplicates)
-        held_out = _choose(held_out, config.max_eval_rows, ledger, seed=seed, purpose="eval rows")
+        candidates = read_files(config.eval, folder, ledger, keep_duplicates=keep_duplicates)
+        held_out, unused = render.choose(candidates, config.max_eval_rows, seed=seed, purpose="eval rows")
+        render.note_unused(unused, config.max_eval_rows, "eval rows")
     else:
-        train, held_out = _split(train, config, seed=seed)
-    train = _without_leaks(train, held_out, ledger)
-    train = _choose(train, config.max_samples, ledger, seed=seed, purpose="samples")
-    render = _Rendering(config, renderer, ledger, stop or Stop())
-    train_tokens, train = render.all(train)
-    eval_tokens, held_out = render.all(held_out)
-    files = ledger.close([*train, *held_out])
-    if not train_tokens:
+        held_out, train = render.choose(train, _eval_size(config, len(train)), seed=seed, purpose="split")
+    train = _without_leaks(train, held_out.rows, ledger)
+    learned, unused = render.choose(train, config.max_samples, seed=seed, purpose="samples")
+    render.note_unused(unused, config.max_samples, "samples")
+    files = ledger.close([*learned.rows, *held_out.rows])
+    if not learned.rows:
         raise DataError("data: no row is left to train on. " + _worst(ledger.problems))
-    _verify_contract(renderer, [*held_out, *train], [*eval_tokens, *train_tokens])
-    return PreparedData(train_tokens, eval_tokens, held_out, files, ledger.problems, _notes(renderer))
+    _verify_contract(renderer, held_out)
+    _verify_contract(renderer, learned)
+    return PreparedData(learned.tokens, held_out.tokens, held_out.rows, files, ledger.problems, _notes(renderer))
 
 
-def _split(rows: list[Row], config: DataConfig, *, seed: int) -> tuple[list[Row], list[Row]]:
-    """Hold out a share of the rows, the same ones for the same rows and seed."""
-    number = round(len(rows) * config.eval_fraction)
-    if config.eval_fraction > 0 and len(rows) > 1:
-        number = min(max(number, 1), len(rows) - 1)
-    if config.max_eval_rows is not None:
-        number = min(number, config.max_eval_rows)
-    chosen = set(keyed_permutation(len(rows), seed, "split")[:number].tolist())
-    kept = [row for index, row in enumerate(rows) if index not in chosen]
-    return kept, [row for index, row in enumerate(rows) if index in chosen]
-
-
-def _choose(rows: list[Row], limit: int | None, ledger: Ledger, *, seed: int, purpose: str) -> list[Row]:
-    if limit is None or len(rows) <= limit:
-        return rows
-    chosen = set(keyed_permutation(len(rows), seed, purpose)[:limit].tolist())
-    for index, row in enumerate(rows):
-        if index not in chosen:
-            ledger.problems.append(Problem(row.origin, "not_chosen", f"not among the {limit} {purpose} of the recipe"))
-    return [row for index, row in enumerate(rows) if index in chosen]
+def _eval_size(config: DataConfig, num_rows: int) -> int:
+    """How many rows are held out where no file names them."""
+    number = round(num_rows * config.eval_fraction)
+    if config.eval_fraction > 0 and num_rows > 1:
+        number = min(max(number, 1), num_rows - 1)
+    return number if config.max_eval_rows is None else min(number, config.max_eval_rows)
 
 
 def _without_leaks(train: list[Row], held_out: list[Row], ledger: Ledger) -> list[Row]:
@@ -121,28 +108,56 @@ def _without_leaks(train: list[Row], held_out: list[Row], ledger: Ledger) -> lis
 
 
 @dataclass(frozen=True)
+class _Rendered:
+    rows: list[Row]
+    tokens: list[TokenRow]
+    """The same rows, in the same order."""
+
+
+@dataclass(frozen=True)
 class _Rendering:
     config: DataConfig
     renderer: Renderer
     ledger: Ledger
     stop: Stop
 
-    def all(self, rows: Sequence[Row]) -> tuple[list[TokenRow], list[Row]]:
-        tokens, kept = [], []
-        for row in rows:
-            self.stop.check()
-            try:
-                token_row = self.renderer.encode_row(row.messages, origin=str(row.origin), weight=row.weight)
-                self._check_length(token_row)
-            except RowError as error:
-                self.ledger.leave_out(Problem(row.origin, error.code, error.reason))
-            else:
-                tokens.append(token_row)
-                kept.append(row)
-        return tokens, kept
+    def choose(self, rows: Sequence[Row], limit: int | None, *, seed: int, purpose: str) -> tuple[_Rendered, list[Row]]:
+        """Render rows until `limit` of them are good, drawn by the seed; return them, and those never looked at.
 
-    def _check_length(self, row: TokenRow) -> None:
-        length, cutoff_len, most = len(row.ids), self.config.cutoff_len, self.renderer.max_positions
+        Both come in the order of the files. A row that is too long does not use up the limit.
+        """
+        order = range(len(rows)) if limit is None else keyed_permutation(len(rows), seed, purpose).tolist()
+        found: dict[int, TokenRow] = {}
+        seen = 0
+        for index in order:
+            if limit is not None and len(found) >= limit:
+                break
+            seen += 1
+            self.stop.check()
+            token_row = self._render(rows[index])
+            if token_row is not None:
+                found[index] = token_row
+        unused = [rows[index] for index in sorted(order[seen:])]
+        places = sorted(found)
+        return _Rendered([rows[index] for index in places], [found[index] for index in places]), unused
+
+    def note_unused(self, rows: Sequence[Row], limit: int | None, purpose: str) -> None:
+        """Count rows that are good for all we know, and were not drawn."""
+        for row in rows:
+            reason = f"not among the {limit} {purpose} of the recipe"
+            self.ledger.problems.append(Problem(row.origin, "not_chosen", reason))
+
+    def _render(self, row: Row) -> TokenRow | None:
+        try:
+            token_row = self.renderer.encode_row(row.messages, origin=str(row.origin), weight=row.weight)
+            self._check_length(row, token_row)
+        except RowError as error:
+            self.ledger.leave_out(Problem(row.origin, error.code, error.reason))
+            return None
+        return token_row
+
+    def _check_length(self, row: Row, token_row: TokenRow) -> None:
+        length, cutoff_len, most = len(token_row.ids), self.config.cutoff_len, self.renderer.max_positions
         if most is not None and most < cutoff_len and length > most:
             text, hint = f"{length} tokens, more than the model's own {most} positions", "Shorten the row"
         elif length > cutoff_len:
@@ -154,9 +169,9 @@ class _Rendering:
         raise RowError("overlong", text)
 
 
-def _verify_contract(renderer: Renderer, rows: Sequence[Row], tokens: Sequence[TokenRow]) -> None:
+def _verify_contract(renderer: Renderer, rendered: _Rendered) -> None:
     """What serving will feed must be, id for id, what training saw before the answer."""
-    for row, token_row in list(zip(rows, tokens, strict=True))[:_ROWS_TO_VERIFY]:
+    for row, token_row in list(zip(rendered.rows, rendered.tokens, strict=True))[:_ROWS_TO_VERIFY]:
         prompt = renderer.encode_prompt(row.before_answer())
         # A last answer of weight 0 is left off the row: compare as far as the row goes.
         length = min(len(prompt), len(token_row.ids))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import CHATML, alpaca_rows
-from tuneloop.core.errors import ContractError, DataError
+from tuneloop.core.errors import ContractError, DataError, StoppedError
+from tuneloop.core.stop import Stop
 from tuneloop.data.config import DataConfig
 from tuneloop.data.ledger import Ledger
 from tuneloop.data.prepare import PreparedData, hash_rows, prepare_data, summarise
@@ -251,6 +253,41 @@ def test_overlong_by_one_token(tmp_path: Path, prepare: Prepare) -> None:
     )
 
 
+@pytest.mark.parametrize("cutoff_len", [1000, 30])
+def test_more_tokens_than_the_model_has_positions(tmp_path: Path, cutoff_len: int) -> None:
+    """The model's own limit holds below `cutoff_len`; the hint is no longer to raise that."""
+    folder = write_folder_of(tmp_path / "m", make_tokenizer(), eos="<|im_end|>", chat_template=CHATML)
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 60}))
+    renderer = load_renderer(folder)
+    write(tmp_path, "a.jsonl", row("q"), row("q", "x" * 100))
+    config = DataConfig.model_validate({"train": ["a.jsonl"], "eval_fraction": 0, "cutoff_len": cutoff_len})
+    data = prepare_data(config, tmp_path, renderer, seed=0)
+    assert origins(data.train) == ["a.jsonl:1"]
+    assert codes(data) == {"a.jsonl:2": "overlong"}
+    limit = "more than the model's own 60 positions" if cutoff_len == 1000 else "more than data.cutoff_len = 30"
+    assert limit in data.problems[0].reason
+    with pytest.raises(DataError, match="Shorten the row" if cutoff_len == 1000 else "Raise it to"):
+        prepare_data(config.replace(overlong="error"), tmp_path, renderer, seed=0)
+
+
+def test_a_row_as_long_as_the_model_s_positions_is_kept(tmp_path: Path, renderer: Renderer) -> None:
+    write(tmp_path, "a.jsonl", row("q", "x" * 50))
+    config = DataConfig.model_validate({"train": ["a.jsonl"], "eval_fraction": 0})
+    length = len(prepare_data(config, tmp_path, renderer, seed=0).train[0].ids)
+    for positions, kept in ((length, True), (length - 1, False)):
+        limited = Renderer(renderer.contract, renderer.tokenizer, positions)
+        with nullcontext() if kept else pytest.raises(DataError, match="no row is left"):
+            prepare_data(config, tmp_path, limited, seed=0)
+
+
+def test_a_wish_to_stop_is_heard(tmp_path: Path, renderer: Renderer) -> None:
+    write(tmp_path, "a.jsonl", row("q"))
+    stop = Stop()
+    stop.requested = True
+    with pytest.raises(StoppedError):
+        prepare_data(DataConfig.model_validate({"train": ["a.jsonl"]}), tmp_path, renderer, seed=0, stop=stop)
+
+
 def test_an_answer_is_never_cut(tmp_path: Path, prepare: Prepare, renderer: Renderer) -> None:
     write(tmp_path, "a.jsonl", *[row(f"q{i}", "word " * i + "end") for i in range(30)])
     data = prepare(train=["a.jsonl"], eval_fraction=0, cutoff_len=60)
@@ -294,7 +331,6 @@ def test_the_same_file_under_another_name(tmp_path: Path, prepare: Prepare, othe
     [
         (["{", row("q", "")], "The first row that was left out: a.jsonl:1: not JSON"),
         ([row("q", "x" * 500)], "The first row that was left out: a.jsonl:1: 5"),
-        (["[]"], "The files hold no rows."),
     ],
 )
 def test_no_row_is_left(tmp_path: Path, prepare: Prepare, rows: list[Any], part: str) -> None:
@@ -302,6 +338,12 @@ def test_no_row_is_left(tmp_path: Path, prepare: Prepare, rows: list[Any], part:
     with pytest.raises(DataError) as caught:
         prepare(train=["a.jsonl"], eval_fraction=0, cutoff_len=64)
     assert str(caught.value).startswith(f"data: no row is left to train on. {part}")
+
+
+def test_an_array_without_rows(tmp_path: Path, prepare: Prepare) -> None:
+    write(tmp_path, "a.json", "[]")
+    with pytest.raises(DataError, match=r"^data: no row is left to train on\. The files hold no rows\.$"):
+        prepare(train=["a.json"])
 
 
 def test_all_rows_leak(tmp_path: Path, prepare: Prepare) -> None:

@@ -12,24 +12,28 @@ from tuneloop.data.schema import Origin, Problem
 from tuneloop.data.sources import read_objects
 
 
-def read(folder: Path, content: bytes | str) -> list[tuple[int, object]]:
+def read(folder: Path, content: bytes | str, name: str = "rows.jsonl") -> list[tuple[int, object]]:
     """(line, value) of each object, (line, code) of each problem."""
-    path = folder / "rows.jsonl"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     found = []
-    for item in read_objects(path, name="rows.jsonl"):
+    for item in read_objects(folder / name, name=name):
         if isinstance(item, Problem):
-            assert item.origin.file == "rows.jsonl"
+            assert item.origin.file == name
             found.append((item.origin.line, item.code))
         else:
-            assert item[0].file == "rows.jsonl"
+            assert item[0].file == name
             found.append((item[0].line, item[1]))
     return found
 
 
-def refusal(folder: Path, content: bytes) -> str:
+def read_json(folder: Path, content: bytes | str) -> list[tuple[int, object]]:
+    """The same of a file that may hold an array."""
+    return read(folder, content, "rows.json")
+
+
+def refusal(folder: Path, content: bytes, name: str = "rows.jsonl") -> str:
     with pytest.raises(DataError) as caught:
-        read(folder, content)
+        read(folder, content, name)
     return str(caught.value)
 
 
@@ -40,7 +44,7 @@ def test_lines_are_counted_from_one_and_blank_ones_too(tmp_path: Path) -> None:
 
 def test_array_elements_stand_on_the_line_on_which_they_begin(tmp_path: Path) -> None:
     content = '[\n  {"a": 1}, {"a": 2},\n\n  {\n    "a": 3\n  }\n,\n{"a": "x\\ny"}, {"a": 5}\n]\n'
-    assert read(tmp_path, content) == [
+    assert read_json(tmp_path, content) == [
         (2, {"a": 1}),
         (2, {"a": 2}),
         (4, {"a": 3}),
@@ -53,14 +57,14 @@ def test_array_elements_stand_on_the_line_on_which_they_begin(tmp_path: Path) ->
 def test_array_is_what_json_reads(tmp_path: Path, indent: int | None) -> None:
     values = [{"a": "語\u2028 \t"}, [1, [2]], "text", 3.5, None, True, {"b": {"c": []}}]
     content = json.dumps(values, indent=indent, ensure_ascii=False)
-    assert [value for _, value in read(tmp_path, content)] == values
+    assert [value for _, value in read_json(tmp_path, content)] == values
 
 
 @pytest.mark.parametrize("body", ['{"a":1}\n', '[{"a":1}]', '\n\n[{"a":1}]', ' {"a":1}'])
 def test_byte_order_mark_of_utf8(tmp_path: Path, body: str) -> None:
-    plain = read(tmp_path, body)
+    plain = read_json(tmp_path, body)
     assert [value for _, value in plain] == [{"a": 1}]
-    assert read(tmp_path, codecs.BOM_UTF8 + body.encode()) == plain
+    assert read_json(tmp_path, codecs.BOM_UTF8 + body.encode()) == plain
 
 
 @pytest.mark.parametrize(
@@ -91,8 +95,8 @@ def test_gb18030_in_lines(tmp_path: Path) -> None:
 
 
 def test_gb18030_in_an_array(tmp_path: Path) -> None:
-    said = refusal(tmp_path, '[\n{"a": "x"},\n{"a": "答案"}\n]'.encode("gb18030"))
-    assert said.startswith("rows.jsonl:3: not UTF-8: byte 0xb4 (it reads as GB18030")
+    said = refusal(tmp_path, '[\n{"a": "x"},\n{"a": "答案"}\n]'.encode("gb18030"), "rows.json")
+    assert said.startswith("rows.json:3: not UTF-8: byte 0xb4 (it reads as GB18030")
 
 
 def test_other_bytes_get_no_guess(tmp_path: Path) -> None:
@@ -151,14 +155,21 @@ def test_a_cut_last_line(tmp_path: Path) -> None:
     ids=range(12),
 )
 def test_a_broken_array_says_where_it_ends(tmp_path: Path, content: str, expected: list[tuple[int, object]]) -> None:
-    assert read(tmp_path, content) == expected
+    assert read_json(tmp_path, content) == expected
 
 
 @pytest.mark.parametrize("rest", ['[{"a": 2}]', '{"a": 2}', "nonsense"])
 def test_what_stands_after_the_array_is_not_lost(tmp_path: Path, rest: str) -> None:
-    found = read(tmp_path, f'[{{"a": 1}}]\n{rest}\n')
+    found = read_json(tmp_path, f'[{{"a": 1}}]\n{rest}\n')
     assert found[0] == (1, {"a": 1})
     assert [line for line, _ in found[1:]] == [2]
+
+
+def test_lines_that_begin_with_a_bracket_are_no_array(tmp_path: Path) -> None:
+    """The name says what the file is: a broken first line does not make the others disappear."""
+    content = '[{"a":0}\n{"a":1}\n[{"a":2}]\n'
+    assert read(tmp_path, content) == [(1, "not_json"), (2, {"a": 1}), (3, [{"a": 2}])]
+    assert read(tmp_path, content, "rows.JSONL") == read(tmp_path, content)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \t\r\n\n", codecs.BOM_UTF8, codecs.BOM_UTF8 + b"\n"])
@@ -167,7 +178,7 @@ def test_empty_file(tmp_path: Path, content: bytes) -> None:
 
 
 def test_empty_array_has_no_rows_and_no_problem(tmp_path: Path) -> None:
-    assert read(tmp_path, "[ ]\n") == []
+    assert read_json(tmp_path, "[ ]\n") == []
 
 
 def test_rows_after_many_blank_lines(tmp_path: Path) -> None:

@@ -114,15 +114,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> object:
     return AutoTokenizer.from_pretrained(folder)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name if name == "no tools" else (),
-        )
-        for name in WILD
-    ],
-)
+@pytest.mark.parametrize("name", WILD)
 @pytest.mark.parametrize("asks", [False, True])
 def test_same_text_as_transformers(theirs: object, name: str, *, asks: bool) -> None:
     ours = Template(WILD[name], "[B]", "[E]").render(CONVERSATION, add_generation_prompt=asks)

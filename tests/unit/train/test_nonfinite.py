@@ -16,7 +16,7 @@ from tuneloop.core.events import Event
 from tuneloop.objectives.sft import Sft
 from tuneloop.train import loop
 from tuneloop.tune.config import FreezeConfig
-from unit.train.training_kit import STAGE, Lab, Watch, outcome, stop_at
+from unit.train.training_kit import STAGE, Lab, Watch, outcome, stop_at, write_shallow_model
 
 
 @dataclass
@@ -36,6 +36,12 @@ class Poisoned(Sft):
                 return loss * self.value
             loss.register_hook(lambda gradient: gradient * self.value)
         return loss
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shallow: nothing here depends on depth."""
+    return write_shallow_model(tmp_path_factory.mktemp("shallow"))
 
 
 Poison = Callable[..., None]

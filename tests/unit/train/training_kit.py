@@ -16,6 +16,7 @@ from tuneloop.data.prompt import TokenRow
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.hardware import Hardware
 from tuneloop.model.load import load_model
+from tuneloop.model.quiet import quiet_transformers
 from tuneloop.train.checkpoint import Checkpoints, Manifest
 from tuneloop.train.config import StageConfig
 from tuneloop.train.loop import TrainJob, TrainResult, fit
@@ -48,6 +49,20 @@ VOCABULARY = 259
 def load(folder: Path) -> CausalModel:
     """The model of a folder, on one thread of the processor."""
     return load_model(folder, HARDWARE)
+
+
+def write_shallow_model(folder: Path) -> Path:
+    """The tiny Llama with one block instead of three: for what does not depend on depth, in half the time."""
+    from transformers import AutoModelForCausalLM
+
+    with quiet_transformers():
+        write_model(folder)
+        network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        network.model.layers = network.model.layers[:1]
+        network.config.num_hidden_layers = 1
+        network.config.layer_types = None
+        network.save_pretrained(folder)
+    return folder
 
 
 def random_rows(
