@@ -18,13 +18,16 @@ import yaml
 _INSTRUCTION = "Answer the question from the abstract with one word: yes, no or maybe."
 
 
-def write_rows(data: Path, folder: Path) -> tuple[int, int, float]:
-    """Write train and test rows as Alpaca JSONL; return their numbers and the share of the commonest test answer."""
+def write_rows(data: Path, folder: Path, *, sections: int | None) -> tuple[int, int, float]:
+    """Write train and test rows as Alpaca JSONL; return their numbers and the share of the commonest test answer.
+
+    `sections` keeps only the last ones of each abstract: shorter rows, where time is short.
+    """
     questions = json.loads((data / "ori_pqal.json").read_text(encoding="utf-8"))
     test = json.loads((data / "test_ground_truth.json").read_text(encoding="utf-8"))
     rows: dict[str, list[dict[str, str]]] = {"train": [], "test": []}
     for number, item in questions.items():
-        context = "\n".join(item["CONTEXTS"])
+        context = "\n".join(item["CONTEXTS"][-sections:] if sections else item["CONTEXTS"])
         row = {
             "instruction": _INSTRUCTION,
             "input": f"{context}\nQuestion: {item['QUESTION']}",
@@ -63,11 +66,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/pubmedqa"))
+    parser.add_argument("--sections", type=int, help="only the last sections of each abstract (results stand there)")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = parser.parse_args()
     folder = arguments.out.with_name(arguments.out.name + "-rows")
     folder.mkdir(parents=True, exist_ok=True)
-    num_train, num_test, commonest = write_rows(arguments.data, folder)
+    num_train, num_test, commonest = write_rows(arguments.data, folder, sections=arguments.sections)
     print(f"{num_train} training rows, {num_test} test rows; always the commonest answer: {commonest:.3f}")
     overrides = [word for item in arguments.overrides for word in ("--set", item)]
     command = [str(Path(sys.executable).parent / "tuneloop"), "run", str(write_recipe(folder))]

@@ -167,7 +167,8 @@ def test_killed_five_times_each(name: str, task: Callable[[str], Task], tmp_path
             break
 
 
-CRASHES = {"max_steps": 4, "batch_size": 4, "eval_steps": 1, "learning_rate": 1e-3, "micro_batch_tokens": 512}
+CRASHES = {"max_steps": 3, "batch_size": 4, "eval_steps": 1, "learning_rate": 1e-3, "micro_batch_tokens": 512}
+"""Three saves: the last one lets go of the first."""
 
 
 @pytest.mark.slow
@@ -244,13 +245,16 @@ def test_a_second_signal_ends_at_once(task: Callable[[str], Task], tmp_path: Pat
     assert_as_uninterrupted(run, task("lora"))
 
 
-def finished_files(run: Path) -> dict[str, bytes]:
-    """Weights and texts that a whole run leaves, without those that hold times."""
-    found = tree(run / "export") | {
-        f"samples {n}": (run / f"round-{n}/eval/samples.jsonl").read_bytes() for n in (0, 1)
-    }
-    # Cards and contracts name records by hash, and records say when they were made.
-    return {name: content for name, content in found.items() if not name.endswith("README.md")}
+def finished_files(run: Path) -> dict[str, Any]:
+    """Everything that a whole run leaves for others: weights, contracts, answers."""
+    found: dict[str, Any] = {}
+    for name, content in tree(run / "export").items():
+        # Cards name records by hash, and records say when they were made.
+        if not name.endswith("README.md"):
+            found[name] = content
+    for number in (0, 1):
+        found[f"samples of round {number}"] = (run / f"round-{number}/eval/samples.jsonl").read_bytes()
+    return found
 
 
 PHASES: dict[str, Callable[[Path], bool]] = {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tuneloop.batch import Batch, Counts, Model, total_counts
+from tuneloop.core.stop import Stop
 from tuneloop.data.batches import build_batch, build_batches
 from tuneloop.data.prompt import TokenRow
 from tuneloop.model.backbone import CausalModel
@@ -29,7 +30,7 @@ WIDE = 1e9
 def step(model: CausalModel, batches: list[Batch], objective: Sft | None = None) -> StepReport:
     """One step of SGD at rate 0: gradients stay to be looked at, weights stay as they are."""
     optimizer = torch.optim.SGD(model.network.parameters(), lr=0.0)
-    return train_step(model, objective or Sft(), batches, optimizer, device=torch.device("cpu"), max_grad_norm=WIDE)
+    return train_step(model, objective or Sft(), batches, optimizer, max_grad_norm=WIDE, stop=Stop())
 
 
 def gradients(model: CausalModel) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from tuneloop.batch import total_counts
 from tuneloop.core.seeds import derive_seed
+from tuneloop.core.stop import Stop
 from tuneloop.data.batches import build_batches
 from tuneloop.data.prompt import TokenRow
 from tuneloop.deploy.adapter import load_adapter, merge, write_adapter
@@ -175,7 +176,7 @@ def test_steps_of_training_equal_a_loop_of_pefts_users(family_model: FamilyModel
     ours = build_optimizer(tuned.trainable, StageConfig(weight_decay=0.1))
     set_learning_rate(ours, 1e-2)
     for loss_value, norm_value in expected:
-        report = train_step(model, Sft(), build_batches(rows, budget=64), ours, device=model.device, max_grad_norm=0.5)
+        report = train_step(model, Sft(), build_batches(rows, budget=64), ours, max_grad_norm=0.5, stop=Stop())
         assert report.applied
         assert report.loss == pytest.approx(loss_value, rel=1e-4)
         assert report.grad_norm == pytest.approx(norm_value, rel=1e-4)

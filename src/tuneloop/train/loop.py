@@ -195,10 +195,13 @@ class _Stage:
                         "early_stop", stage=progress.stage, step=progress.step, best_step=progress.best_step
                     )
                 break
-            if self.run.hooks.stop.requested:
-                self._save(progress)
+            try:
                 self.run.hooks.stop.check()
-            progress = self._one_step(progress, steps, objective)
+                progress = self._one_step(progress, steps, objective)
+            except StoppedError:
+                # The step that was cut off left no trace: what is saved is the one before it.
+                self._save(progress)
+                raise
         if is_last_stage:
             progress = progress.replace(finished=True)
             self._save(progress)
@@ -220,14 +223,15 @@ class _Stage:
         chosen = rows_of_step(
             len(job.rows), config.batch_size, progress.step, seed=derive_seed(job.seed, "stage", progress.stage)
         )
-        batches = build_batches([job.rows[i] for i in chosen], budget=token_budget(config, job.model.device))
+        packed = build_batches([job.rows[i] for i in chosen], budget=token_budget(config, job.model.device))
+        batches = [batch.to(job.model.device) for batch in packed]
         report = train_step(
             job.model,
             objective,
             batches,
             self.optimizer,
-            device=job.model.device,
             max_grad_norm=config.max_grad_norm,
+            stop=self.run.hooks.stop,
         )
         tokens = sum(batch.num_tokens for batch in batches)
         target_tokens = sum(batch.num_targets for batch in batches)

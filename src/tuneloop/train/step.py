@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from tuneloop.batch import Batch, Counts, Model, Objective, total_counts
+from tuneloop.core.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,22 @@ def train_step(
     batches: Sequence[Batch],
     optimizer: torch.optim.Optimizer,
     *,
-    device: torch.device,
     max_grad_norm: float,
+    stop: Stop,
 ) -> StepReport:
-    """Learn once from `batches`, as if they were one large batch."""
+    """Learn once from `batches`, which lie on the model's device, as if they were one large batch.
+
+    Raises:
+        StoppedError: an end was asked for between two batches; nothing of the step was applied.
+    """
     # Count before the first forward pass: a mean of per-batch means would weigh a token
     # by the length of its neighbours.
     counts = total_counts(objective, batches)
     optimizer.zero_grad(set_to_none=True)
-    loss = torch.zeros((), device=device)
+    loss = torch.zeros((), device=batches[0].ids_T.device)
     for batch in batches:
-        share = objective.loss(model, batch.to(device), counts)
+        stop.check()
+        share = objective.loss(model, batch, counts)
         share.backward()
         loss += share.detach()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
