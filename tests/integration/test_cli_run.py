@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from integration.command_line import LEARNS, Result, events, learnable_rows, tree, tuneloop, write_recipe
-from tuneloop.data.prompt import load_renderer
+from tuneloop.data.contract import load_renderer
 from tuneloop.data.schema import Message
 from tuneloop.deploy.contract import read_contract
 from tuneloop.deploy.records import ExportRecord

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
 from conftest import write_tokenizer
-from tuneloop.data.prompt import Renderer, load_renderer
+from tuneloop.data.contract import load_renderer
+from tuneloop.data.prompt import Renderer
 from tuneloop.data.schema import Message
 from tuneloop.data.template import NAMED_TEMPLATES
 

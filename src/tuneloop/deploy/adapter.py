@@ -30,6 +30,9 @@ def write_adapter(model: CausalModel, folder: Path, *, base: str) -> None:
         if path.name not in _WRITTEN_BY_PEFT:
             path.unlink()
     config = read_json(folder / _WRITTEN_BY_PEFT[0])
+    if isinstance(config["target_modules"], list):
+        # peft writes them from a set, whose order differs from process to process.
+        config["target_modules"].sort()
     write_json(folder / _WRITTEN_BY_PEFT[0], config | {"base_model_name_or_path": base.removeprefix("hf:")})
 
 

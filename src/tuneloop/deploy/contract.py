@@ -7,7 +7,8 @@ from typing import Any
 
 from tuneloop.core.errors import ContractError
 from tuneloop.core.store import read_json, write_json, write_text
-from tuneloop.data.prompt import PromptContract, Renderer, renderer_of
+from tuneloop.data.contract import renderer_of
+from tuneloop.data.prompt import PromptContract, Renderer
 from tuneloop.data.schema import Message
 from tuneloop.model.quiet import quiet_transformers
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from tuneloop.core.config import Source, parse_config
 from tuneloop.data.config import DataConfig
+from tuneloop.data.contract import load_renderer
 from tuneloop.data.ledger import Ledger
 from tuneloop.data.prepare import prepare_data, summarise
-from tuneloop.data.prompt import Renderer, load_renderer
+from tuneloop.data.prompt import Renderer
 from tuneloop.data.records import FileLedger, SplitSummary
 from tuneloop.data.rows import read_files
 from tuneloop.data.schema import Problem

@@ -14,8 +14,9 @@ from tuneloop.core.events import EventLog
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.stop import Stop
 from tuneloop.core.store import write_jsonl
+from tuneloop.data.contract import load_renderer
 from tuneloop.data.prepare import PreparedData, hash_rows, prepare_data, summarise
-from tuneloop.data.prompt import Renderer, load_renderer
+from tuneloop.data.prompt import Renderer
 from tuneloop.data.records import DatasetRecord
 from tuneloop.model.hardware import Hardware, choose_hardware
 from tuneloop.model.source import fetch_model, hash_model

@@ -9,7 +9,8 @@ import torch
 from tuneloop.core.errors import ConfigError, ModelError
 from tuneloop.core.seeds import derive_seed
 from tuneloop.core.store import read_json
-from tuneloop.data.prompt import Renderer, load_renderer
+from tuneloop.data.contract import load_renderer
+from tuneloop.data.prompt import Renderer
 from tuneloop.data.schema import Message, RowError
 from tuneloop.deploy.adapter import BASE_FILE, load_adapter, merge
 from tuneloop.deploy.contract import CONTRACT_FILE, read_contract

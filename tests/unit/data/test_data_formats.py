@@ -374,6 +374,8 @@ def test_strict_stops_at_the_first_bad_row(tmp_path: Path) -> None:
 def test_auto_after_32_broken_lines(tmp_path: Path) -> None:
     rows, ledger = read(write(tmp_path, *["broken"] * 32, alpaca()), tmp_path)
     assert (len(rows), len(ledger.problems)) == (1, 32)
+    (file,) = ledger.close(rows)
+    assert (file.format, file.read) == ("alpaca", 33)
 
 
 def test_auto_after_31_broken_lines(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from conftest import CHATML, alpaca_rows
 from tuneloop.core.errors import ContractError, DataError, StoppedError
 from tuneloop.core.stop import Stop
 from tuneloop.data.config import DataConfig
+from tuneloop.data.contract import load_renderer
 from tuneloop.data.ledger import Ledger
 from tuneloop.data.prepare import PreparedData, hash_rows, prepare_data, summarise
-from tuneloop.data.prompt import Renderer, TokenRow, load_renderer
+from tuneloop.data.prompt import Renderer, TokenRow
 from tuneloop.data.schema import Origin, Problem
 
 HIDDEN = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are kind.<|im_end|>\n{% endif %}" + CHATML
@@ -324,6 +325,8 @@ def test_the_same_file_under_another_name(tmp_path: Path, prepare: Prepare, othe
     other = other.format(name=tmp_path.name, folder=tmp_path)
     with pytest.raises(DataError, match="named twice"):
         prepare(train=["a.jsonl", other], duplicates="keep", eval_fraction=0)
+    with pytest.raises(DataError, match="is named for training and for evaluation"):
+        prepare(train=["a.jsonl"], eval=[other])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from tokenizers import AddedToken, normalizers
 
 from conftest import CHATML
 from tuneloop.core.errors import ConfigError, ContractError, ModelError
-from tuneloop.data.prompt import PromptContract, Renderer, TokenRow, load_renderer, renderer_of
+from tuneloop.data.contract import load_renderer, renderer_of
+from tuneloop.data.prompt import PromptContract, Renderer, TokenRow
 from tuneloop.data.schema import Message, RowError
 from tuneloop.data.template import load_named_template
 
@@ -332,6 +333,22 @@ def test_a_template_without_a_generation_prompt(tmp_path: Path) -> None:
         load_renderer(folder)
 
 
+def test_a_model_that_writes_its_empty_thoughts_itself(tmp_path: Path) -> None:
+    """As Qwen3's template has it: learned with the answer, where the tokenizer has such tokens."""
+    own = CHATML.replace(
+        "message['content']", "('<think>\\n\\n</think>\\n\\n' if role_is else '') + message['content']"
+    )
+    own = own.replace("role_is", "loop.last and message['role'] == 'assistant'")
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<think>", "</think>"])
+    renderer = load_renderer(write_folder_of(tmp_path, tokenizer, eos="<|im_end|>", chat_template=own))
+    row = renderer.encode_row(talk("q", "a", "r", "b"))
+    assert targets(renderer, row) == ["a<|im_end|>", "<think>\n\n</think>\n\nb<|im_end|>"]
+    # Without the tokens it is text that nobody would write at the beginning of an answer.
+    with pytest.raises(ContractError, match="does not write the beginning of an answer"):
+        load_renderer(chatml_folder(tmp_path / "other", own))
+
+
 def test_plain_needs_an_end(tmp_path: Path) -> None:
     folder = write_folder_of(tmp_path, make_tokenizer())
     with pytest.raises(ContractError, match="'plain' closes an answer with no special token"):
@@ -490,12 +507,14 @@ def test_same_folder_same_hash_anywhere(tmp_path: Path) -> None:
 
 def test_renderer_of_a_saved_contract(tmp_path: Path) -> None:
     folder = chatml_folder(tmp_path / "a")
+    (folder / "config.json").write_text('{"max_position_embeddings": 512}')
     renderer = load_renderer(folder, train_on="last")
     saved = json.loads(json.dumps(renderer.contract.model_dump(mode="json")))
     # The folder's own template is no longer asked.
     (folder / "chat_template.jinja").write_text("something else")
     again = renderer_of(PromptContract.model_validate(saved), folder)
     assert again.contract == renderer.contract
+    assert again.max_positions == renderer.max_positions == 512
     assert np.array_equal(again.encode_row(MULTI).ids, renderer.encode_row(MULTI).ids)
     assert np.array_equal(again.encode_row(MULTI).weights, renderer.encode_row(MULTI).weights)
 

@@ -9,7 +9,8 @@ from chat_tokenizers import FAMILIES, make_sentencepiece_like, make_tokenizer, w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneloop.data.prompt import Renderer, load_renderer
+from tuneloop.data.contract import load_renderer
+from tuneloop.data.prompt import Renderer
 from tuneloop.data.schema import Message
 
 CONTROL = tuple(dict.fromkeys(token for family in FAMILIES.values() for token in family.tokens))

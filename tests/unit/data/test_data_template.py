@@ -10,6 +10,7 @@ from tuneloop.data.schema import Message, RowError
 from tuneloop.data.template import NAMED_TEMPLATES, Template, load_named_template
 
 SYSTEM, ASK, ANSWER = Message("system", "s"), Message("user", "q"), Message("assistant", "a")
+OTHER_SCRIPTS = (Message("user", "谁 <b> 'é'"), Message("assistant", "🙂\n&"))
 AGAIN, LAST = Message("user", "r"), Message("assistant", "b")
 CONVERSATION = (SYSTEM, ASK, ANSWER, AGAIN, LAST)
 
@@ -117,8 +118,9 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> object:
 @pytest.mark.parametrize("name", WILD)
 @pytest.mark.parametrize("asks", [False, True])
 def test_same_text_as_transformers(theirs: object, name: str, *, asks: bool) -> None:
-    ours = Template(WILD[name], "[B]", "[E]").render(CONVERSATION, add_generation_prompt=asks)
-    messages = [{"role": message.role, "content": message.content} for message in CONVERSATION]
+    conversation = (*CONVERSATION, *OTHER_SCRIPTS)
+    ours = Template(WILD[name], "[B]", "[E]").render(conversation, add_generation_prompt=asks)
+    messages = [{"role": message.role, "content": message.content} for message in conversation]
     assert ours == theirs.apply_chat_template(  # type: ignore[attr-defined]
         messages, chat_template=WILD[name], add_generation_prompt=asks, tokenize=False
     )

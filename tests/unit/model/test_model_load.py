@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from tuneloop.core.errors import ModelError
 from tuneloop.data.batches import build_batch
-from tuneloop.data.prompt import load_renderer
+from tuneloop.data.contract import load_renderer
 from tuneloop.model.backbone import logits_of
 from tuneloop.model.load import load_skeleton
 from tuneloop.model.quiet import quiet_transformers
