@@ -1,5 +1,6 @@
 """The whole recipe as one closed, typed value. No torch."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
         ConfigError: every mistake, as `file:line: what. What to do.`
     """
     source = load_source(path)
-    source.values.setdefault("name", path.stem)
+    source.values.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "run")
     for override in overrides:
         set_value(source, override)
     return parse_config(Plan, source)

@@ -109,7 +109,7 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    def finish(self, timeout_s: float = 120.0) -> Result:
+    def finish(self, timeout_s: float = 240.0) -> Result:
         """Wait for its end. A process that a signal killed has a negative code."""
         self.process.join(timeout_s)
         if self.process.exitcode is None:
@@ -127,7 +127,9 @@ def start(*arguments: object, log: Path, die_at: int | None = None, count: Path 
     With `die_at` it kills itself at that call to the disk; with `count` it writes there how many there were.
     """
     words = [str(argument) for argument in arguments]
-    process = _servers.Process(target=_child, args=(words, str(log), die_at, str(count) if count else None))
+    process = _servers.Process(
+        target=_child, args=(words, str(log), die_at, str(count) if count else None), daemon=True
+    )
     process.start()
     return Running(process, log)
 
@@ -142,7 +144,7 @@ def events(run: Path, kind: str | None = None) -> list[dict[str, Any]]:
     return [event for event in found if kind is None or event["kind"] == kind]
 
 
-def wait_for(condition: Callable[[], bool], running: Running, timeout_s: float = 60.0) -> bool:
+def wait_for(condition: Callable[[], bool], running: Running, timeout_s: float = 200.0) -> bool:
     """Poll until something is so; False where the process ended before."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -151,6 +153,7 @@ def wait_for(condition: Callable[[], bool], running: Running, timeout_s: float =
         if not running.process.is_alive():
             return condition()
         time.sleep(0.002)
+    running.process.kill()
     raise AssertionError("it never came")
 
 

@@ -40,11 +40,18 @@ def read_objects(path: Path, *, name: str) -> Iterator[tuple[Origin, object] | P
     head = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if not head:
         raise DataError(f"{name}: has no rows.")
-    # A line of JSONL that begins with a bracket is a broken line, not the beginning of an array.
-    if head.startswith(b"[") and path.suffix.lower() != ".jsonl":
+    if head.startswith(b"[") and (path.suffix.lower() != ".jsonl" or _ends_like_an_array(path)):
         yield from _read_array(path, name)
     else:
         yield from _read_lines(path, name)
+
+
+def _ends_like_an_array(path: Path) -> bool:
+    """In a file called JSONL a first bracket alone may also be a broken line."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        before, _, last_line = file.read().rstrip().rpartition(b"\n")
+    return last_line.endswith(b"]") and not (before and last_line.lstrip().startswith(b"["))
 
 
 def _read_lines(path: Path, name: str) -> Iterator[tuple[Origin, object] | Problem]:

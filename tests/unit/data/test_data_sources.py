@@ -206,3 +206,8 @@ def test_a_line_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_two_readings_say_the_same(tmp_path: Path) -> None:
     content = '{"a":1}\n{"a"\n\n{"a":"語"}\n'
     assert read(tmp_path, content) == read(tmp_path, content)
+
+
+@pytest.mark.parametrize("content", ['[{"a": 1}, {"a": 2}]', '[\n {"a": 1},\n {"a": 2}\n]\n', '[{"a": 1},\n{"a": 2}]'])
+def test_an_array_in_a_file_called_jsonl(tmp_path: Path, content: str) -> None:
+    assert [value for _, value in read(tmp_path, content)] == [{"a": 1}, {"a": 2}]
