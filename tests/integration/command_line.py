@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from tuneloop.cli.main import main
@@ -62,6 +63,7 @@ def tuneloop(*arguments: object) -> Result:
         code = 0 if end.code is None else int(end.code)
     finally:
         sys.argv = before
+        torch.set_num_threads(1)
     return Result(code, out.getvalue(), err.getvalue())
 
 
