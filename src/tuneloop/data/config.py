@@ -6,16 +6,58 @@ from pydantic import BeforeValidator, Field
 
 from tuneloop.core.config import Config
 
-FormatName = Literal["auto", "alpaca", "sharegpt", "messages"]
+FormatName = Literal[
+    "auto",
+    "alpaca",
+    "sharegpt",
+    "messages",
+    "pairs",
+    "prompt_completion",
+    "text",
+    "preference",
+    "kto",
+    "critique",
+    "legal",
+    "cail",
+    "disc_law",
+    "segments",
+]
+"""One page of docs/formats describes each."""
+
+Render = Literal["auto", "chosen", "critique", "answer", "charge", "syllogism"]
 
 
 class FileSpec(Config):
-    """One file of labelled rows. A plain string in the recipe means `{path: ...}`."""
+    """One source of rows. A plain string in the recipe means `{path: ...}`."""
 
     path: str
-    """JSONL, or JSON with one array. Relative to the recipe's folder."""
+    """A file, a folder, a pattern such as `cases/*.jsonl.gz`, or `hf:ORG/NAME`. Relative to the recipe's folder.
+    JSONL, JSON array, CSV, TSV, Parquet, Arrow, plain text; gzip or zstd."""
     format: FormatName = "auto"
     """`auto` looks at the keys of the first rows and says what it found."""
+    columns: dict[str, str] = {}
+    """What the file calls a field: `{instruction: question, output: reply, messages: dialog, messages.role: speaker,
+    messages.content: says, messages.weight: train}`. A field that is not named keeps the format's own name."""
+    only_columns: bool = False
+    """Read no field that `columns` does not name."""
+    roles: dict[str, Literal["system", "user", "assistant", "tool"]] = {}
+    """Names of roles beyond those that every format knows: `{doctor: assistant, patient: user}`."""
+    render: Render = "auto"
+    """Which conversation is made of a richer row: `chosen` of a preference pair, `critique` of a critique row;
+    `answer` (question to reasoned answer), `charge` (facts to charge) or `syllogism` (facts and statutes to
+    syllogism) of a legal record. `auto` takes chosen, critique, or what the legal record holds."""
+    train_on: Literal["all", "last"] | None = None
+    """Which answers of this file are learned; None: as data.train_on says."""
+    subset: str | None = None
+    """The configuration of a hub data set, where it has several."""
+    split: str = "train"
+    """The split of a hub data set."""
+    revision: str | None = None
+    """The revision of a hub data set."""
+    num_samples: int | None = Field(default=None, gt=0)
+    """At most so many rows of this file, chosen by the seed."""
+    epochs: float = Field(default=1.0, gt=0, le=100)
+    """How often each row of this file comes in one epoch of the run: 2 doubles it, 0.5 takes another half each time."""
     weight: float = Field(default=1.0, gt=0)
     """How much each row of this file counts in the loss."""
 

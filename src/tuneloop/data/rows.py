@@ -8,7 +8,9 @@ from pathlib import Path
 from tuneloop.core.errors import DataError
 from tuneloop.core.store import canonical_json, hash_file
 from tuneloop.data.config import FileSpec
-from tuneloop.data.formats import check_messages, parse_messages, require_format
+from tuneloop.data.formats.registry import check_columns, parse_example, require_format
+from tuneloop.data.formats.shape import Shape
+from tuneloop.data.render import to_row
 from tuneloop.data.ledger import Ledger
 from tuneloop.data.schema import Origin, Problem, Row, RowError
 from tuneloop.data.sources import read_objects
@@ -34,20 +36,19 @@ def read_rows(spec: FileSpec, folder: Path, ledger: Ledger) -> Iterator[Row]:
         if format_name == "auto" and not isinstance(value, Problem):
             format_name = require_format("auto", [value[1]], spec.path)
             ledger.open_file(spec.path, sha256=sha256, format_name=format_name)
-        row = value if isinstance(value, Problem) else _to_row(format_name, *value, spec.weight)
+        row = value if isinstance(value, Problem) else _to_row(format_name, *value, spec)
         if isinstance(row, Problem):
             ledger.leave_out(row)
         else:
             yield row
 
 
-def _to_row(format_name: str, origin: Origin, value: object, weight: float) -> Row | Problem:
+def _to_row(format_name: str, origin: Origin, value: object, spec: FileSpec) -> Row | Problem:
     try:
-        messages = parse_messages(format_name, value)
-        check_messages(messages)
+        shape = Shape(spec.columns, spec.only_columns, spec.roles)
+        return to_row(parse_example(format_name, value, shape), spec.render, origin, weight=spec.weight)
     except RowError as error:
         return Problem(origin, error.code, error.reason)
-    return Row(messages, origin, weight)
 
 
 def read_files(specs: tuple[FileSpec, ...], folder: Path, ledger: Ledger, *, keep_duplicates: bool) -> list[Row]:

@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the assistant asks for."""
+
+    name: str
+    arguments: str
+    """JSON text, as the model writes it."""
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +24,12 @@ class Message:
     content: str
     weight: float = 1.0
     """How much each of its tokens counts in the loss; only an assistant's turn is ever trained on."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """An assistant's turn may call tools beside its text, or in place of it."""
+    name: str = ""
+    """Who speaks, where that is said; for a tool's turn the tool."""
+    tool_call_id: str = ""
+    """For a tool's turn, the call that it answers, where the file names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,12 @@ class Row:
     messages: tuple[Message, ...]
     origin: Origin
     weight: float = 1.0
+    tools: str = ""
+    """JSON text of the list of tools that the assistant may call; "" where there are none."""
+    is_text: bool = False
+    """Plain text to continue: one assistant's message, no question, no chat template."""
+    score: float | None = None
+    """How good, or how hard, the row is by its file's own account; a curriculum may order by it."""
 
     def before_answer(self) -> tuple[Message, ...]:
         """The conversation up to its last answer: what an evaluation asks."""
