@@ -1,9 +1,12 @@
 """Text to token ids with two promises: no text becomes a control token, and borders of answers stay borders."""
 
+import itertools
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -15,17 +18,13 @@ CUT = "\ufdd0"
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """Ids, and the characters of the text that each came from."""
+class Pieces:
+    """Texts encoded one by one, laid end to end."""
 
     ids: np.ndarray
     """int32 [T]"""
-    starts: np.ndarray
-    ends: np.ndarray
-
-    def straddles(self, at: int) -> bool:
-        """Whether a token reaches over a place between two characters."""
-        return bool(np.any((self.starts < at) & (self.ends > at)))
+    bounds: np.ndarray
+    """int64 [P + 1]: piece p has the ids from bounds[p] to bounds[p + 1]."""
 
 
 @dataclass(frozen=True)
@@ -48,73 +47,89 @@ class Encoder:
         No text becomes a special token; text that is not the assistant's becomes no added token at all (an
         assistant may well write `<think>` where the tokenizer has such a token).
         """
-        content = message.content
-        if CUT in content:
-            raise RowError("reserved_character", "the text holds U+FDD0, which Unicode reserves as no character")
-        pattern = self._special if message.role == "assistant" else self._added
-        normalizer = self.tokenizer.normalizer
-        if normalizer is not None and len(_found(pattern, normalizer.normalize_str(content))) > len(
-            _found(pattern, content)
-        ):
-            raise RowError("control_token", "the text becomes a control token once the tokenizer has normalised it")
-        cuts = sorted({match.start() + 1 for match in pattern.finditer(content)}, reverse=True)
-        for at in cuts:
-            content = content[:at] + CUT + content[at:]
-        return Message(message.role, content, message.weight) if cuts else message
+        special = message.role == "assistant"
+        content = self.neutralise_text(message.content, special_only=special)
+        calls = tuple(
+            replace(
+                call,
+                name=self.neutralise_text(call.name, special_only=True),
+                arguments=self._neutralise_arguments(call.arguments),
+            )
+            for call in message.tool_calls
+        )
+        if content is message.content and calls == message.tool_calls:
+            return message
+        return replace(message, content=content, tool_calls=calls)
 
-    def encode(self, text: str, bounds: Sequence[int]) -> Encoded:
-        """Encode text that may hold cut marks; the ids before one of `bounds` are those of that text alone."""
-        cuts: list[int] = []
-        for piece in text.split(CUT)[:-1]:
-            cuts.append((cuts[-1] if cuts else 0) + len(piece))
-        plain = text.replace(CUT, "")
-        encoded = self._encode_pieces(plain, cuts)
-        needed = {at for at in bounds if encoded.straddles(at) or self._looks_ahead(plain, at, encoded)}
-        return self._encode_pieces(plain, sorted({*cuts, *needed})) if needed else encoded
+    def neutralise_text(self, text: str, *, special_only: bool) -> str:
+        """The text with a cut inside whatever would become an added token, or only a special one.
 
-    def _looks_ahead(self, text: str, at: int, encoded: Encoded) -> bool:
-        """Whether the white space before a border became other tokens because of what follows it.
-
-        Splitters such as GPT-2's take white space differently at the end of a text.
+        Raises:
+            RowError: it holds the mark of a cut, or becomes a control token by the tokenizer's normalisation.
         """
-        if self._adds_space or not text[:at].endswith((" ", "\n", "\t", "\r")):
-            return False
-        begin = at - 1
-        while begin > 0 and text[begin - 1].isspace():
-            begin -= 1
-        place = int(np.searchsorted(encoded.starts, begin))
-        if place >= len(encoded.starts) or encoded.starts[place] != begin:
-            return True
-        alone = self.tokenizer.encode(text[begin:at], add_special_tokens=False).ids
-        return encoded.ids[place : int(np.searchsorted(encoded.starts, at))].tolist() != alone
+        if CUT in text:
+            raise RowError("reserved_character", "the text holds U+FDD0, which Unicode reserves as no character")
+        pattern = self._special if special_only else self._added
+        normalizer = self.tokenizer.normalizer
+        if normalizer is not None and len(pattern.findall(normalizer.normalize_str(text))) > len(pattern.findall(text)):
+            raise RowError("control_token", "the text becomes a control token once the tokenizer has normalised it")
+        for at in sorted({match.start() + 1 for match in pattern.finditer(text)}, reverse=True):
+            text = text[:at] + CUT + text[at:]
+        return text
+
+    def neutralise_json(self, value: Any, *, special_only: bool) -> Any:
+        """A JSON value, every text in it neutralised."""
+        match value:
+            case str():
+                return self.neutralise_text(value, special_only=special_only)
+            case list():
+                return [self.neutralise_json(item, special_only=special_only) for item in value]
+            case dict():
+                return {
+                    self.neutralise_text(key, special_only=special_only): self.neutralise_json(
+                        item, special_only=special_only
+                    )
+                    for key, item in value.items()
+                }
+            case _:
+                return value
+
+    def _neutralise_arguments(self, text: str) -> str:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return self.neutralise_text(text, special_only=True)
+        # What JSON escapes would spell a control token once the template writes it out.
+        return json.dumps(self.neutralise_json(value, special_only=True), ensure_ascii=False)
+
+    def encode(self, pieces: Sequence[str], *, is_first: Sequence[bool]) -> Pieces:
+        """Encode texts, each by itself, on all cores; `is_first` marks those that begin a conversation.
+
+        What follows a cut is encoded as if it stood in the middle of a text.
+        """
+        if self._adds_space:
+            found = self._encode_inside(pieces, is_first)
+        else:
+            found = [each.ids for each in self.tokenizer.encode_batch_fast(pieces, add_special_tokens=False)]
+        bounds = np.zeros(len(found) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in found], out=bounds[1:])
+        ids = np.fromiter(itertools.chain.from_iterable(found), dtype=np.int32, count=int(bounds[-1]))
+        return Pieces(ids, bounds)
 
     @cached_property
     def _adds_space(self) -> bool:
         """Whether the tokenizer puts a space before every text, as SentencePiece's do."""
         return any(token.startswith("\u2581") for token in self.tokenizer.encode("a", add_special_tokens=False).tokens)
 
-    def _encode_piece(self, piece: str, *, is_first: bool) -> tuple[list[int], list[tuple[int, int]]]:
-        if is_first or not self._adds_space:
-            encoding = self.tokenizer.encode(piece, add_special_tokens=False)
-            return encoding.ids, encoding.offsets
+    def _encode_inside(self, pieces: Sequence[str], is_first: Sequence[bool]) -> list[list[int]]:
         # The space that is put before every text goes to a newline, which is then left off.
-        encoding = self.tokenizer.encode("\n" + piece, add_special_tokens=False)
-        kept = [(i, (max(a, 1) - 1, b - 1)) for i, (a, b) in zip(encoding.ids, encoding.offsets, strict=True) if b > 1]
-        return [i for i, _ in kept], [span for _, span in kept]
-
-    def _encode_pieces(self, text: str, cuts: list[int]) -> Encoded:
-        ids: list[int] = []
-        spans: list[tuple[int, int]] = []
-        for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            piece_ids, offsets = self._encode_piece(text[begin:end], is_first=begin == 0)
-            ids += piece_ids
-            spans += [(begin + first, begin + last) for first, last in offsets]
-        array = np.array(spans, dtype=np.int64).reshape(-1, 2)
-        return Encoded(np.array(ids, dtype=np.int32), array[:, 0], array[:, 1])
-
-
-def _found(pattern: re.Pattern[str], text: str) -> list[str]:
-    return pattern.findall(text)
+        padded = [piece if first else "\n" + piece for piece, first in zip(pieces, is_first, strict=True)]
+        return [
+            each.ids if first else [i for i, (_, end) in zip(each.ids, each.offsets, strict=True) if end > 1]
+            for each, first in zip(
+                self.tokenizer.encode_batch(padded, add_special_tokens=False), is_first, strict=True
+            )
+        ]
 
 
 def literals(tokenizer: Tokenizer, *, special_only: bool) -> re.Pattern[str]:

@@ -12,7 +12,8 @@ from tuneloop.core.seeds import keyed_permutation
 from tuneloop.core.stop import Stop
 from tuneloop.data.config import DataConfig
 from tuneloop.data.ledger import Ledger
-from tuneloop.data.prompt import Renderer, TokenRow
+from tuneloop.data.prompt import Renderer
+from tuneloop.data.tokens import TokenRow
 from tuneloop.data.records import FileLedger, LengthSummary, SplitSummary
 from tuneloop.data.rows import read_files, row_key
 from tuneloop.data.schema import Problem, Row, RowError

@@ -1,18 +1,22 @@
 """The prompt contract: how a conversation becomes token ids, one value with a hash, from training to serving."""
 
+import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import orjson
 from tokenizers import Tokenizer
 
 from tuneloop.core.config import Config
 from tuneloop.core.store import hash_json
 from tuneloop.data.encoding import CUT, Encoder
-from tuneloop.data.schema import Message, RowError
+from tuneloop.data.schema import Message, Origin, Row, RowError
 from tuneloop.data.template import Template
+from tuneloop.data.tokens import SplitRows, TokenBlock, TokenRow, assemble
 
 
 class PromptContract(Config):
@@ -39,22 +43,6 @@ class PromptContract(Config):
         return hash_json(self.model_dump(mode="json"))
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRow:
-    """One conversation as the model sees it; a weight above 0 marks a target."""
-
-    ids: np.ndarray
-    """int32 [T]"""
-    weights: np.ndarray
-    """float32 [T]: how much token t counts as a target; 0 is context."""
-    origin: str
-
-    @property
-    def num_targets(self) -> int:
-        """Tokens that are trained on."""
-        return int(np.count_nonzero(self.weights))
-
-
 @dataclass(frozen=True)
 class Renderer:
     """A contract with its tokenizer: conversations to ids and back."""
@@ -74,45 +62,92 @@ class Renderer:
         """Text to ids."""
         return Encoder(self.tokenizer)
 
-    def encode_prompt(self, messages: Sequence[Message]) -> np.ndarray:
+    def encode_prompt(self, messages: Sequence[Message], *, tools: str = "") -> np.ndarray:
         """The ids, int32 [T], after which the assistant goes on: what serving and evaluation feed.
 
         Raises:
             RowError: the template refuses the conversation.
         """
-        neutral = [self.encoder.neutralise(message) for message in messages]
-        text = self.template.render(neutral, add_generation_prompt=True)
-        return self.encoder.encode(text, [start for _, start in self._answer_starts(neutral, text)]).ids
+        pieces = self._prompt_pieces(messages, tools)
+        return self.encoder.encode(pieces, is_first=_only_first(len(pieces))).ids
 
-    def encode_row(self, messages: Sequence[Message], *, origin: str = "", weight: float = 1.0) -> TokenRow:
+    def encode_row(
+        self, messages: Sequence[Message], *, origin: str = "", weight: float = 1.0, tools: str = ""
+    ) -> TokenRow:
         """A conversation with its targets: the answers, each with the token that ends its turn.
 
         Raises:
             RowError: the template refuses it, or its text does not hold the answers where serving would put them.
         """
-        neutral = [self.encoder.neutralise(message) for message in messages]
-        text = self.template.render(neutral)
-        answers = self._answer_starts(neutral, text)
-        encoded = self.encoder.encode(text, [start for _, start in answers])
-        weights = np.zeros(len(encoded.ids), dtype=np.float32)
-        for index, start in answers if self.contract.train_on == "all" else answers[-1:]:
-            first = int(np.searchsorted(encoded.starts, start))
-            ends = np.flatnonzero(encoded.ids[first:] == self.contract.end_of_turn)
-            if not len(ends):
-                raise RowError("no_end_of_turn", f"turn {index + 1}: the template closes it with no end-of-turn token")
-            weights[first : first + int(ends[0]) + 1] = weight * messages[index].weight
-        targets = np.flatnonzero(weights)
-        if not len(targets):
-            raise RowError("no_target", "nothing in it is trained on")
-        length = int(targets[-1]) + 1
-        return TokenRow(encoded.ids[:length], weights[:length], origin)
+        row = Row(tuple(messages), Origin(origin, 0), weight, tools)
+        block, errors = self.encode_rows([row])
+        if errors:
+            raise errors[0]
+        return TokenRow(block.ids, block.weights_of(0), origin)
 
-    def _answer_starts(self, neutral: Sequence[Message], text: str) -> list[tuple[int, int]]:
+    def encode_rows(self, rows: Sequence[Row]) -> tuple[TokenBlock, dict[int, RowError]]:
+        """Many rows at once, on all cores: the block of the good ones, in order, and what is wrong with the others."""
+        waiting = self.split_rows(rows)
+        encoded = self.encoder.encode(waiting.pieces, is_first=waiting.is_first)
+        return assemble(waiting, encoded, self.contract.end_of_turn), waiting.errors
+
+    def split_rows(self, rows: Sequence[Row]) -> SplitRows:
+        """The first half of `encode_rows`: rendered, and cut where a border of tokens has to be."""
+        split = SplitRows()
+        for index, row in enumerate(rows):
+            try:
+                pieces, answers = self._text_pieces(row) if row.is_text else self._row_pieces(row)
+            except RowError as error:
+                split.errors[index] = error
+            else:
+                split.add(index, pieces, answers, ends_itself=row.is_text)
+        return split
+
+    def _row_pieces(self, row: Row) -> tuple[list[str], list[tuple[int, float]]]:
+        neutral, tools = self._neutralise(row.messages, row.tools)
+        text = self.template.render(neutral, tools=tools)
+        _check_tools(row, text)
+        answers = self._answer_starts(neutral, tools, text)
+        pieces = _cut(text, [start for _, start in answers])
+        learned = answers if self.contract.train_on == "all" else answers[-1:]
+        places = {start: index for index, start in learned}
+        found: list[tuple[int, float]] = []
+        at = 0
+        for number, piece in enumerate(pieces):
+            if at in places:
+                weight = row.weight * row.messages[places[at]].weight
+                if weight:
+                    found.append((number, weight))
+            at += len(piece.replace(CUT, ""))
+        return pieces, found
+
+    def _prompt_pieces(self, messages: Sequence[Message], tools_text: str) -> list[str]:
+        neutral, tools = self._neutralise(messages, tools_text)
+        text = self.template.render(neutral, tools=tools, add_generation_prompt=True)
+        return _cut(text, [start for _, start in self._answer_starts(neutral, tools, text)])
+
+    def _text_pieces(self, row: Row) -> tuple[list[str], list[tuple[int, float]]]:
+        """Plain text between the tokens that begin and end a text; the first token of all is never a target."""
+        text = self.encoder.neutralise(row.messages[0]).content
+        bos = [self.contract.bos_token] if self.contract.bos_token else []
+        eos = [self.contract.eos_token] if self.contract.eos_token else []
+        pieces = [*bos, *_cut(text, []), *eos]
+        return pieces, [(0, row.weight)]
+
+    def _neutralise(self, messages: Sequence[Message], tools: str) -> tuple[list[Message], list[Any] | None]:
+        neutral = [self.encoder.neutralise(message) for message in messages]
+        if not tools:
+            return neutral, None
+        return neutral, self.encoder.neutralise_json(_read_tools(tools), special_only=False)
+
+    def _answer_starts(
+        self, neutral: Sequence[Message], tools: list[Any] | None, text: str
+    ) -> list[tuple[int, int]]:
         """(turn, character of the cut-free text) where each answer begins: where its generation prompt ends."""
         starts = []
         for index, message in enumerate(neutral):
             if message.role == "assistant":
-                prompt = self.template.render(neutral[:index], add_generation_prompt=True)
+                prompt = self.template.render(neutral[:index], tools=tools, add_generation_prompt=True)
                 if not text.startswith(prompt):
                     raise RowError(
                         "template_prefix",
@@ -128,3 +163,37 @@ class Renderer:
     def pieces(self, ids: np.ndarray) -> list[str]:
         """The text of each id alone, for showing; bytes that are no character by themselves show as �."""
         return [self.tokenizer.decode([int(i)], skip_special_tokens=False) for i in ids]
+
+
+def _cut(text: str, bounds: list[int]) -> list[str]:
+    """The pieces of a marked text between its cuts and `bounds` (characters of the text without the marks)."""
+    places = set(bounds)
+    at = 0
+    for piece in text.split(CUT)[:-1]:
+        at += len(piece)
+        places.add(at)
+    plain = text.replace(CUT, "")
+    borders = [0, *sorted(places - {0, len(plain)}), len(plain)]
+    return [plain[begin:end] for begin, end in itertools.pairwise(borders)]
+
+
+def _only_first(number: int) -> list[bool]:
+    return [index == 0 for index in range(number)]
+
+
+@functools.lru_cache(maxsize=64)
+def _read_tools(text: str) -> list[Any]:
+    return orjson.loads(text)
+
+
+def _check_tools(row: Row, text: str) -> None:
+    """A template that knows no tools leaves them out without a word."""
+    if row.tools:
+        names = [tool.get("function", tool).get("name", "") for tool in _read_tools(row.tools) if isinstance(tool, dict)]
+        if not all(name in text.replace(CUT, "") for name in names):
+            raise RowError("tools_ignored", "the chat template writes no tools: name one that does, or data.template: model")
+    for index, message in enumerate(row.messages):
+        if not all(call.name in text.replace(CUT, "") for call in message.tool_calls):
+            raise RowError("tools_ignored", f"turn {index + 1}: the chat template does not write the call of a tool")
+        if message.role == "tool" and message.content.strip() not in text.replace(CUT, ""):
+            raise RowError("tools_ignored", f"turn {index + 1}: the chat template does not write what the tool answered")

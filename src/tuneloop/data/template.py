@@ -14,7 +14,7 @@ from jinja2 import nodes
 from jinja2.parser import Parser
 
 from tuneloop.core.errors import ConfigError
-from tuneloop.data.schema import Message, RowError
+from tuneloop.data.schema import Message, RowError, ToolCall
 
 NAMED_TEMPLATES = ("chatml", "llama3", "gemma", "mistral", "plain")
 
@@ -48,6 +48,29 @@ def load_named_template(name: str) -> str:
     return (files("tuneloop.data") / "templates" / f"{name}.jinja").read_text(encoding="utf-8").strip("\n")
 
 
+def _as_template_sees(message: Message) -> dict[str, Any]:
+    """The keys that chat templates look for."""
+    seen: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        seen["tool_calls"] = [
+            {"type": "function", "id": call.id, "function": {"name": call.name, "arguments": _object_or_text(call)}}
+            for call in message.tool_calls
+        ]
+    if message.name:
+        seen["name"] = message.name
+    if message.tool_call_id:
+        seen["tool_call_id"] = message.tool_call_id
+    return seen
+
+
+def _object_or_text(call: ToolCall) -> Any:
+    try:
+        value = json.loads(call.arguments)
+    except ValueError:
+        return call.arguments
+    return value if isinstance(value, dict) else call.arguments
+
+
 @dataclass(frozen=True)
 class Template:
     """A chat template with the special tokens that it may name."""
@@ -67,7 +90,9 @@ class Template:
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(f"the chat template is not valid Jinja: line {error.lineno}: {error.message}.") from error
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tools: list[Any] | None = None
+    ) -> str:
         """The text of a conversation, up to where the assistant would go on if asked so.
 
         Raises:
@@ -75,12 +100,12 @@ class Template:
         """
         try:
             return self._compiled.render(
-                messages=[{"role": message.role, "content": message.content} for message in messages],
+                messages=[_as_template_sees(message) for message in messages],
                 add_generation_prompt=add_generation_prompt,
                 bos_token=self.bos_token,
                 eos_token=self.eos_token,
                 raise_exception=_raise_exception,
-                tools=None,
+                tools=tools,
                 documents=None,
             )
         except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:

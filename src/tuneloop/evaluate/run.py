@@ -10,7 +10,8 @@ from tuneloop.core.errors import DataError, NonFiniteError
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.stop import Stop
 from tuneloop.data.batches import build_batch
-from tuneloop.data.prompt import Renderer, TokenRow
+from tuneloop.data.prompt import Renderer
+from tuneloop.data.tokens import TokenRow
 from tuneloop.data.schema import Message, Row
 from tuneloop.evaluate.config import EvaluateConfig
 from tuneloop.evaluate.metrics.loss import TokenLoss
