@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tuneloop.batch import Batch, total_counts
 from tuneloop.data.batches import build_batch, build_batches
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.model.backbone import CausalModel
 from tuneloop.objectives.sft import Sft
 from unit.train.training_kit import FAMILIES, VOCABULARY, load, random_rows

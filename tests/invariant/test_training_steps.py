@@ -10,7 +10,7 @@ from torch import Tensor
 from tuneloop.batch import Batch, Counts, Model, total_counts
 from tuneloop.core.stop import Stop
 from tuneloop.data.batches import build_batch, build_batches
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.quiet import quiet_transformers
 from tuneloop.objectives.sft import Sft

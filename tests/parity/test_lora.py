@@ -17,7 +17,7 @@ from tuneloop.batch import total_counts
 from tuneloop.core.seeds import derive_seed
 from tuneloop.core.stop import Stop
 from tuneloop.data.batches import build_batches
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.deploy.adapter import load_adapter, merge, write_adapter
 from tuneloop.deploy.merged import write_merged
 from tuneloop.model.backbone import CausalModel

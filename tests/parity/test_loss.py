@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from tuneloop.batch import Head, total_counts
 from tuneloop.data.batches import build_batch, build_batches
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.model.quiet import quiet_transformers
 from tuneloop.objectives import logp
 from tuneloop.objectives.logp import token_nll

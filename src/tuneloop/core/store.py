@@ -235,8 +235,8 @@ class Appender:
 
 
 @contextlib.contextmanager
-def own_folder(folder: Path) -> Iterator[None]:
-    """Be the only process that works in `folder`. The kernel lets go when the process dies.
+def own_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Be the only process that works in `folder`; `wait` for another to end. The kernel lets go when a process dies.
 
     Raises:
         LockedError: another process is at work there.
@@ -246,7 +246,7 @@ def own_folder(folder: Path) -> Iterator[None]:
         file = (folder / ".lock").open("w")
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise LockedError(
                 f"{folder}: another process works in this folder. Wait for it, or choose --out."

@@ -7,7 +7,7 @@ import torch
 
 from tuneloop.batch import Batch
 from tuneloop.data.pack import pack_rows
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 
 
 def build_batch(rows: Sequence[TokenRow]) -> Batch:

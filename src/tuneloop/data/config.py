@@ -69,6 +69,23 @@ def _spec(value: object) -> object:
 Files = tuple[Annotated[FileSpec, BeforeValidator(_spec, json_schema_input_type=str | FileSpec)], ...]
 
 
+class SplitConfig(Config):
+    """How rows are held out where no file names them."""
+
+    stratify: Literal["file"] | None = None
+    """Hold out the same share of every file."""
+    keep_together: Literal["near_duplicates"] | None = None
+    """Rows that nearly repeat each other stay on one side."""
+
+
+class MixingConfig(Config):
+    """How much of each file an epoch holds."""
+
+    temperature: float | None = Field(default=None, ge=1)
+    """A file's share of an epoch is proportional to its rows to the power of 1 / temperature: 1 as they are, large
+    values nearly equal shares. None: `epochs` of each file says it."""
+
+
 class DataConfig(Config):
     """Rows, their split, and the policy for rows that are too long, doubled or broken."""
 
@@ -83,11 +100,29 @@ class DataConfig(Config):
     """At most so many training rows, chosen by the seed."""
     cutoff_len: int = Field(default=1024, ge=8)
     """Longest row, in tokens."""
-    overlong: Literal["drop", "error"] = "drop"
-    """A row above `cutoff_len` is left out and counted, or stops the run. An answer is never cut."""
+    overlong: Literal["drop", "truncate_prompt", "split_turns", "error"] = "drop"
+    """What becomes of a row above `cutoff_len`. `drop`: left out and counted. `truncate_prompt`: the middle of its
+    longest question is left out until it fits. `split_turns`: whole exchanges are kept together in rows that fit,
+    each with the system turn; plain text is cut into stretches. `error`: the run stops. An answer is never cut."""
     duplicates: Literal["drop", "keep"] = "drop"
     """An exact copy of an earlier row is left out and counted, or kept. A training row that stands among the
     held-out rows is always left out."""
+    near_duplicates: Literal["keep", "drop"] = "keep"
+    """A training row that nearly repeats an earlier one, or a held-out one, is kept, or left out and counted."""
+    near_threshold: float = Field(default=0.8, gt=0.3, le=1)
+    """From this Jaccard similarity of their shingles on, two rows are near-duplicates."""
+    personal: Literal["keep", "mask", "drop"] = "keep"
+    """Rows with personal data or secrets (identity numbers, phones, cards, e-mail, keys): kept, kept with a
+    placeholder in each place, or left out and counted."""
+    split: SplitConfig = SplitConfig()
+    mixing: MixingConfig = MixingConfig()
+    order: Literal["shuffle", "length", "score", "file"] = "shuffle"
+    """The order of an epoch: by chance, from short to long, from low to high `score` (a curriculum), or as it is."""
+    streaming: bool = False
+    """Begin to train while the rows are still being read. Needs `max_steps` in every stage, and `eval` files or
+    `eval_fraction: 0`; rows are shuffled within windows of `shuffle_window`."""
+    shuffle_window: int = Field(default=16_384, ge=1)
+    """Rows that are shuffled among themselves where `streaming` is on."""
     template: str = "auto"
     """How a conversation becomes text: `auto` (the model's own chat template; one of ours where the model's adds
     hidden system text and is otherwise the same), `model`, or a name: chatml, llama3, gemma, mistral, plain."""

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from tuneloop.core.store import hash_json
 from tuneloop.data.encoding import CUT, Encoder
 from tuneloop.data.schema import Message, Origin, Row, RowError
 from tuneloop.data.template import Template
-from tuneloop.data.tokens import SplitRows, TokenBlock, TokenRow, assemble
+from tuneloop.data.tokens.block import SplitRows, TokenBlock, TokenRow, assemble
 
 
 class PromptContract(Config):
@@ -62,6 +62,12 @@ class Renderer:
         """Text to ids."""
         return Encoder(self.tokenizer)
 
+    def learning(self, train_on: Literal["all", "last"] | None) -> "Renderer":
+        """The same contract with another choice of the answers that are learned; None leaves it."""
+        if train_on is None or train_on == self.contract.train_on:
+            return self
+        return replace(self, contract=self.contract.replace(train_on=train_on))
+
     def encode_prompt(self, messages: Sequence[Message], *, tools: str = "") -> np.ndarray:
         """The ids, int32 [T], after which the assistant goes on: what serving and evaluation feed.
 
@@ -72,14 +78,20 @@ class Renderer:
         return self.encoder.encode(pieces, is_first=_only_first(len(pieces))).ids
 
     def encode_row(
-        self, messages: Sequence[Message], *, origin: str = "", weight: float = 1.0, tools: str = ""
+        self,
+        messages: Sequence[Message],
+        *,
+        origin: str = "",
+        weight: float = 1.0,
+        tools: str = "",
+        is_text: bool = False,
     ) -> TokenRow:
         """A conversation with its targets: the answers, each with the token that ends its turn.
 
         Raises:
             RowError: the template refuses it, or its text does not hold the answers where serving would put them.
         """
-        row = Row(tuple(messages), Origin(origin, 0), weight, tools)
+        row = Row(tuple(messages), Origin(origin, 0), weight, tools, is_text)
         block, errors = self.encode_rows([row])
         if errors:
             raise errors[0]

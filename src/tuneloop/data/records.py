@@ -7,16 +7,20 @@ from tuneloop.core.records import Record
 
 
 class FileLedger(Config):
-    """One file: read = kept + every named reason."""
+    """One file: read + added = kept + every named reason."""
 
     path: str
     sha256: str
     format: str
-    """The row format, as given or as found out: alpaca, sharegpt, messages."""
+    """The row format, as given or as found out: alpaca, sharegpt, messages ..."""
     read: int
     kept: int
     problems: dict[str, int]
     """Reason code -> number of rows."""
+    added: int = 0
+    """Rows that came of dividing longer ones (`overlong: split_turns`), beyond the first part of each."""
+    truncated: int = 0
+    """Kept or not, rows whose question was shortened (`overlong: truncate_prompt`)."""
 
 
 class LengthSummary(Config):

@@ -1,80 +1,138 @@
-"""Files of a recipe to rows: read, recognised, checked, without exact doubles, every row in the ledger."""
+"""Sources of a recipe to rows: found, recognised, parsed, checked, one at a time, every one accounted for."""
 
-import hashlib
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from tuneloop.core.errors import DataError
-from tuneloop.core.store import canonical_json, hash_file
 from tuneloop.data.config import FileSpec
+from tuneloop.data.content import Example
 from tuneloop.data.formats.registry import check_columns, parse_example, require_format
 from tuneloop.data.formats.shape import Shape
+from tuneloop.data.quality.personal import find_personal, mask_texts
+from tuneloop.data.read.files import SourceFile, find_files
+from tuneloop.data.read.fingerprint import hash_source
+from tuneloop.data.read.found import Found, parse_found
+from tuneloop.data.read.hub import is_hub_name, keep_hub_rows
+from tuneloop.data.read.values import read_values
 from tuneloop.data.render import to_row
-from tuneloop.data.ledger import Ledger
 from tuneloop.data.schema import Origin, Problem, Row, RowError
-from tuneloop.data.sources import read_objects
 
 _ROWS_TO_LOOK_AT = 32
+_HUB = "hf:"
 
 
-def read_rows(spec: FileSpec, folder: Path, ledger: Ledger) -> Iterator[Row]:
-    """The good rows of one file; the others go to the ledger.
+@dataclass(frozen=True)
+class Source:
+    """One file that a recipe names, ready to be read."""
 
-    Raises:
-        DataError: the file cannot be read at all, or no format fits.
-    """
-    path = folder / spec.path
-    values = read_objects(path, name=spec.path)
-    head = list(itertools.islice(values, _ROWS_TO_LOOK_AT))
-    objects = [value[1] for value in head if not isinstance(value, Problem)]
-    format_name = require_format(spec.format, objects, spec.path) if objects else spec.format
-    sha256 = hash_file(path)
-    ledger.open_file(spec.path, sha256=sha256, format_name=format_name)
-    for value in itertools.chain(head, values):
-        ledger.count(spec.path)
-        if format_name == "auto" and not isinstance(value, Problem):
-            format_name = require_format("auto", [value[1]], spec.path)
-            ledger.open_file(spec.path, sha256=sha256, format_name=format_name)
-        row = value if isinstance(value, Problem) else _to_row(format_name, *value, spec)
-        if isinstance(row, Problem):
-            ledger.leave_out(row)
-        else:
-            yield row
+    spec: FileSpec
+    file: SourceFile
+    name: str
+    """As it stands in ledgers: the file, and the rendering where the recipe names one."""
+    format: str
+    """As given or recognised; `auto` where no row of the file could be read."""
+    sha256: str
+    personal: Literal["keep", "mask", "drop"] = "keep"
 
 
-def _to_row(format_name: str, origin: Origin, value: object, spec: FileSpec) -> Row | Problem:
-    try:
-        shape = Shape(spec.columns, spec.only_columns, spec.roles)
-        return to_row(parse_example(format_name, value, shape), spec.render, origin, weight=spec.weight)
-    except RowError as error:
-        return Problem(origin, error.code, error.reason)
-
-
-def read_files(specs: tuple[FileSpec, ...], folder: Path, ledger: Ledger, *, keep_duplicates: bool) -> list[Row]:
-    """All good rows of several files, exact doubles left out unless asked for.
+def open_sources(
+    specs: tuple[FileSpec, ...],
+    folder: Path,
+    *,
+    cache: Path | None = None,
+    personal: Literal["keep", "mask", "drop"] = "keep",
+) -> list[Source]:
+    """Find the files that specs name, and the format of each. Hub data sets are fetched into `cache` first.
 
     Raises:
-        DataError: as `read_rows`, or a file is named twice.
+        DataError: a file is missing, cannot be read, is named twice, or has no known format.
     """
-    if len({(folder / spec.path).resolve() for spec in specs}) < len(specs):
-        raise DataError("data: the same file is named twice. Name it once, with a weight if it should count more.")
-    rows = [row for spec in specs for row in read_rows(spec, folder, ledger)]
-    if keep_duplicates:
-        return rows
-    first: dict[bytes, Origin] = {}
-    unique = []
-    for row in rows:
-        seen = first.setdefault(row_key(row), row.origin)
-        if seen is row.origin:
-            unique.append(row)
-        else:
-            ledger.leave_out(Problem(row.origin, "duplicate", f"the same conversation as {seen}"))
-    return unique
+    sources = []
+    for spec in specs:
+        files = [keep_hub_rows(spec, cache)] if spec.path.startswith(_HUB) else find_files(spec.path, folder)
+        for file in files:
+            name = file.name if spec.render == "auto" else f"{file.name} ({spec.render})"
+            format_name = _decide_format(spec, file)
+            sources.append(Source(spec, file, name, format_name, hash_source(file), personal))
+    seen: set[tuple[Path, str]] = set()
+    for source in sources:
+        place = (source.file.path.resolve(), source.spec.render)
+        if place in seen:
+            raise DataError(
+                f"data: {source.name} is named twice. Name it once; `epochs` says how often its rows come, `weight` "
+                "how much they count."
+            )
+        seen.add(place)
+    return sources
 
 
-def row_key(row: Row) -> bytes:
-    """A hash of what a conversation says, whatever file it stands in."""
-    return hashlib.blake2b(
-        canonical_json([[message.role, message.content] for message in row.messages]), digest_size=16
-    ).digest()
+def _decide_format(spec: FileSpec, file: SourceFile) -> str:
+    objects = []
+    looked_at = 0
+    for found in read_values(file):
+        looked_at += 1
+        if isinstance(found, Found):
+            try:
+                objects.append(parse_found(found))
+            except RowError:
+                continue
+        if objects and looked_at >= _ROWS_TO_LOOK_AT:
+            break
+    format_name = require_format(spec.format, objects, file.name) if objects else spec.format
+    if format_name != "auto":
+        check_columns(format_name, spec.columns, file.name)
+    return format_name
+
+
+def iter_examples(source: Source) -> Iterator[tuple[Origin, Example] | Problem]:
+    """What each row of a file is, in the order of the file."""
+    shape = Shape(source.spec.columns, source.spec.only_columns, source.spec.roles)
+    for found in read_values(source.file):
+        if isinstance(found, Problem):
+            yield replace(found, origin=replace(found.origin, file=source.name))
+            continue
+        origin = Origin(source.name, found.line)
+        try:
+            yield origin, parse_example(source.format, parse_found(found), shape)
+        except RowError as error:
+            yield Problem(origin, error.code, error.reason)
+
+
+def iter_rows(source: Source) -> Iterator[Row | Problem]:
+    """What is learned from each row of a file, in the order of the file."""
+    for found in iter_examples(source):
+        if isinstance(found, Problem):
+            yield found
+            continue
+        origin, example = found
+        try:
+            row = to_row(example, source.spec.render, origin)
+            yield _treat_personal(row, source.personal)
+        except RowError as error:
+            yield Problem(origin, error.code, error.reason)
+
+
+def _treat_personal(row: Row, policy: Literal["keep", "mask", "drop"]) -> Row:
+    if policy == "keep":
+        return row
+    texts = [message.content for message in row.messages]
+    if policy == "drop":
+        kinds = sorted({found.kind for text in texts for found in find_personal(text)})
+        if kinds:
+            raise RowError("personal", f"holds personal data or secrets: {', '.join(kinds)}")
+        return row
+    masked, _ = mask_texts(texts)
+    messages = tuple(
+        replace(message, content=text) for message, text in zip(row.messages, masked, strict=True)
+    )
+    return replace(row, messages=messages)
+
+
+def read_lines(source: Source, lines: set[int]) -> dict[int, Row]:
+    """The good rows that begin on some lines of a file."""
+    wanted = max(lines, default=0)
+    rows = itertools.takewhile(lambda row: row.origin.line <= wanted, iter_rows(source))
+    return {row.origin.line: row for row in rows if isinstance(row, Row) and row.origin.line in lines}

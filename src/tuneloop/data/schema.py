@@ -38,9 +38,11 @@ class Origin:
 
     file: str
     line: int
+    part: int = 0
+    """Which part of a row that was divided, from 1; 0 for a whole row."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" + (f"#{self.part}" if self.part else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tuneloop.core.hooks import Hooks
 from tuneloop.core.stop import Stop
 from tuneloop.data.batches import build_batch
 from tuneloop.data.prompt import Renderer
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.data.schema import Message, Row
 from tuneloop.evaluate.config import EvaluateConfig
 from tuneloop.evaluate.metrics.loss import TokenLoss

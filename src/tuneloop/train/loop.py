@@ -15,7 +15,7 @@ from tuneloop.core.hooks import Hooks
 from tuneloop.core.seeds import derive_seed
 from tuneloop.data.batches import build_batches
 from tuneloop.data.pack import rows_of_step, steps_of_epoch
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.hardware import peak_memory_bytes
 from tuneloop.model.quiet import quiet_transformers

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.model.backbone import CausalModel
 from tuneloop.tune.build import Tuned
 from tuneloop.tune.freeze import blocks_of

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tuneloop.data.batches import build_batch, build_batches
 from tuneloop.data.pack import pack_rows, rows_of_step, steps_of_epoch
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 
 DETERMINISTIC = settings(derandomize=True, database=None, deadline=None, max_examples=80)
 

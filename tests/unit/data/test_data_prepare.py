@@ -20,7 +20,7 @@ from tuneloop.data.contract import load_renderer
 from tuneloop.data.ledger import Ledger
 from tuneloop.data.prepare import PreparedData, hash_rows, prepare_data, summarise
 from tuneloop.data.prompt import Renderer
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.data.schema import Origin, Problem
 
 HIDDEN = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are kind.<|im_end|>\n{% endif %}" + CHATML

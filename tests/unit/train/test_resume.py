@@ -12,7 +12,7 @@ from tuneloop.batch import Batch
 from tuneloop.core.errors import ConfigError, DataError, IntegrityError, StoppedError
 from tuneloop.core.events import Event
 from tuneloop.core.stop import Stop
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.train import loop
 from tuneloop.train.checkpoint import Checkpoints
 from tuneloop.train.config import StageConfig

@@ -12,7 +12,7 @@ import torch
 from tuneloop.core.events import Event
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.stop import Stop
-from tuneloop.data.tokens import TokenRow
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.hardware import Hardware
 from tuneloop.model.load import load_model

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tuneloop.data.schema import Role, RowError
 
-_ROLES: dict[str, Role] = {
+Speaker = Role | Literal["function_call"]
+"""What a name of a role stands for. `function_call` is the assistant in a turn whose text is the call itself."""
+
+_SPEAKERS: dict[str, Speaker] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -16,9 +19,20 @@ _ROLES: dict[str, Role] = {
     "chatgpt": "assistant",
     "bing": "assistant",
     "bard": "assistant",
+    "bot": "assistant",
     "model": "assistant",
+    "function_call": "function_call",
+    "tool_call": "function_call",
+    "tool_calls": "function_call",
     "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "ipython": "tool",
+    "tool_response": "tool",
+    "function_response": "tool",
 }
+MEDIA_FIELDS = ("images", "videos", "audios")
+"""What a format lists among its fields so that rows which hold such a thing are left out, and say why."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +42,9 @@ class Shape:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Field of the format -> what the file calls it; `messages.role` names a key inside a turn."""
     only_columns: bool = False
-    """A field that `columns` does not name is not read."""
-    roles: Mapping[str, Role] = field(default_factory=dict)
-    """Names of roles beside the usual ones."""
+    """A field of the row that `columns` does not name is not read. Keys inside a turn always are."""
+    roles: Mapping[str, Speaker] = field(default_factory=dict)
+    """Names of roles beside the usual ones, and before them."""
 
     def get(self, value: Mapping[str, Any], name: str, *others: str) -> Any:
         """A field of a row under the file's name for it, else under one of `others`; None where there is none."""
@@ -38,20 +52,49 @@ class Shape:
             return value.get(self.columns[name])
         if self.only_columns:
             return None
-        return next((value[key] for key in (name, *others) if key in value), None)
+        return _first(value, name, *others)
 
-    def role(self, name: object, where: str) -> Role:
-        """The role that a name stands for.
+    def get_in_turn(self, turn: Mapping[str, Any], name: str, *others: str) -> Any:
+        """A key of a turn: as `columns` calls `messages.NAME`, else one of the usual names; None where there is none."""
+        mapped = self.columns.get(f"messages.{name}")
+        return _first(turn, name, *others) if mapped is None else turn.get(mapped)
+
+    def name_of(self, value: Mapping[str, Any], name: str, *others: str) -> str:
+        """Under which name the row holds a field, for an error's text."""
+        if name in self.columns:
+            return self.columns[name]
+        return next((key for key in (name, *others) if value.get(key) is not None), (*others, name)[0])
+
+    def speaker(self, name: object, where: str) -> Speaker:
+        """Who the name of a role stands for, in whatever case and with `-` or a space for `_`.
 
         Raises:
             RowError: it is not known.
         """
         if isinstance(name, str):
-            found = self.roles.get(name) or _ROLES.get(name.strip().lower())
+            plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+            found = self.roles.get(name) or _SPEAKERS.get(plain)
             if found:
                 return found
         shown = repr(name[:40]) if isinstance(name, str) else type_name(name)
-        raise RowError("unknown_role", f"{where} has the role {shown}; known are: {', '.join([*self.roles, *_ROLES])}")
+        raise RowError(
+            "unknown_role", f"{where} has the role {shown}; known are: {', '.join([*self.roles, *_SPEAKERS])}"
+        )
+
+    def refuse_media(self, value: Mapping[str, Any]) -> None:
+        """Refuse a row with pictures, films or sound: its text alone is not what its author meant.
+
+        Raises:
+            RowError: `not_text`.
+        """
+        for name in MEDIA_FIELDS:
+            if self.get(value, name):
+                raise RowError("not_text", f"the row has '{name}': only text is read")
+
+
+def _first(value: Mapping[str, Any], *names: str) -> Any:
+    # Tables write null where a row has no such key, so null is as good as absent.
+    return next((value[name] for name in names if value.get(name) is not None), None)
 
 
 def text_of(found: object, name: str, *, required: bool = True, missing: str = "missing_key") -> str:

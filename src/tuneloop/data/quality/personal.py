@@ -1,0 +1,153 @@
+"""Finds personal data and secrets in text, and masks them so that the row still reads as one conversation."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from tuneloop.data.quality.found import Found, Kind
+from tuneloop.data.quality.personal_addresses import find_addresses
+from tuneloop.data.quality.personal_keys import find_keys
+from tuneloop.data.quality.personal_numbers import find_numbers
+
+KIND_MEANINGS: dict[Kind, tuple[str, str]] = {
+    "key": ("a password, an access key or a private key", "密码、访问密钥或私钥"),
+    "url_credentials": ("user name and password inside an address", "网址中的用户名和密码"),
+    "email": ("an e-mail address", "电子邮箱"),
+    "cn_id": ("a Chinese resident identity number", "居民身份证号"),
+    "iban": ("an international bank account number", "国际银行账号"),
+    "bank_card": ("a bank card number", "银行卡号"),
+    "cn_phone": ("a Chinese mobile phone number", "手机号码"),
+    "phone": ("another phone number", "其他电话号码"),
+    "passport_cn": ("a Chinese passport number", "护照号"),
+    "ip": ("a public internet address of a machine", "公网 IP 地址"),
+}
+"""What each kind means, in English and Chinese. Where two overlap, the earlier kind is the one that is reported."""
+
+_RANK = {kind: rank for rank, kind in enumerate(KIND_MEANINGS)}
+
+# Clean text is told from the rest by these: most text has no digit at all, and what has one is rarely near a number
+# of seven digits or a digit that touches a letter.
+_DIGIT = re.compile("[0-9０-９]")
+_NUMBER = re.compile(
+    r"[0-9０-９](?:"
+    r"(?:[ ()./\-\u00a0\u2010-\u2015\u2212－．（）　]{0,2}[0-9０-９]){6}"
+    r"|[0-9０-９]{0,2}[.．][0-9０-９]{1,3}[.．][0-9０-９]{1,3}[.．][0-9０-９]"
+    r"|[0-9a-fA-F]{3}:[0-9a-fA-F]{0,4}:)"
+)
+_MIXED = re.compile(r"[0-9０-９](?:[A-Za-z_!@#$%^&*~+/=-]|(?<=[A-Za-z_!@#$%^&*~+/=-].))", re.DOTALL)
+
+# Full-width characters, and the spaces and dashes that people put into numbers, one character for one.
+_PLAIN = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_PLAIN |= dict.fromkeys((0x00A0, 0x3000), ord(" ")) | dict.fromkeys((*range(0x2010, 0x2016), 0x2212), ord("-"))
+
+
+def find_personal(text: str) -> list[Found]:
+    """Personal data and secrets of a text, in order, none inside another.
+
+    Patterns, check digits and number ranges only: names of people and street addresses are not looked for.
+    """
+    digit = _DIGIT.search(text)
+    has_at = "@" in text or "＠" in text
+    if digit is None and not has_at:
+        return []
+    start = digit.start() if digit else len(text)
+    has_number = _NUMBER.search(text, start) is not None
+    has_mixed = _MIXED.search(text, start) is not None
+    if not (has_at or has_number or has_mixed):
+        return []
+    plain = text if text.isascii() else text.translate(_PLAIN)
+    found: list[Found] = []
+    if has_at:
+        found += find_addresses(plain)
+    if has_number:
+        found += find_numbers(plain)
+    if has_mixed:
+        found += find_keys(plain)
+    return _without_overlaps(found)
+
+
+def _without_overlaps(found: list[Found]) -> list[Found]:
+    found.sort(key=lambda item: (item.start, item.end))
+    # Only what touches a neighbour has to be weighed, and a chain of neighbours is short.
+    kept: list[Found] = []
+    for chain in _chains(found):
+        if len(chain) == 1:
+            kept += chain
+            continue
+        chosen: list[Found] = []
+        for item in sorted(chain, key=lambda item: (_RANK[item.kind], item.start, -item.end)):
+            if all(item.end <= other.start or other.end <= item.start for other in chosen):
+                chosen.append(item)
+        kept += sorted(chosen, key=lambda item: item.start)
+    return kept
+
+
+def _chains(found: Iterable[Found]) -> Iterator[list[Found]]:
+    chain: list[Found] = []
+    end = -1
+    for item in found:
+        if chain and item.start >= end:
+            yield chain
+            chain = []
+        chain.append(item)
+        end = max(end, item.end) if len(chain) > 1 else item.end
+    if chain:
+        yield chain
+
+
+def mask_personal(text: str) -> tuple[str, Counter[Kind]]:
+    """The text with a placeholder in place of everything found, and how many places of each kind there were.
+
+    Equal values get the same placeholder (`<EMAIL_1>`); what is already masked stays as it is.
+    """
+    (masked,), counts = mask_row([text])
+    return masked, counts
+
+
+def mask_row(texts: Sequence[str]) -> tuple[list[str], Counter[Kind]]:
+    """As `mask_personal`, for the texts of one row, which share their placeholders."""
+    names: dict[tuple[Kind, str], str] = {}
+    used: set[str] | None = None
+    counts: Counter[Kind] = Counter()
+    masked = []
+    for original in texts:
+        text = original
+        # What stood beside a number may turn out to be one itself, once that one is gone.
+        while found := find_personal(text):
+            used = {name for each in texts for name in _PLACEHOLDER.findall(each)} if used is None else used
+            pieces = []
+            end = 0
+            for item in found:
+                pieces += [text[end : item.start], _name(item.kind, text[item.start : item.end], names, used)]
+                end = item.end
+                counts[item.kind] += 1
+            text = "".join(pieces) + text[end:]
+        masked.append(text)
+    return masked, counts
+
+
+_PLACEHOLDER = re.compile(r"<[A-Z_]{2,20}_[0-9]{1,6}>")
+
+
+def _name(kind: Kind, value: str, names: dict[tuple[Kind, str], str], used: set[str]) -> str:
+    key = (kind, _canonical(kind, value))
+    if key not in names:
+        number = sum(1 for other, _ in names if other == kind) + 1
+        while (name := f"<{kind.upper()}_{number}>") in used:
+            number += 1
+        names[key] = name
+        used.add(name)
+    return names[key]
+
+
+def _canonical(kind: Kind, value: str) -> str:
+    """What two spellings of one value have in common."""
+    value = value.translate(_PLAIN)
+    match kind:
+        case "key" | "url_credentials":
+            return value
+        case "email" | "ip":
+            return value.lower()
+        case _:
+            bare = re.sub(r"[^0-9A-Za-z]", "", value).upper()
+            return bare[-11:] if kind == "cn_phone" else bare

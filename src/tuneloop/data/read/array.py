@@ -1,0 +1,238 @@
+"""JSON arrays of any size, element by element: borders are found in a sliding window, parsing is left to others."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tuneloop.data.read.found import Found, Limits, RawJson
+from tuneloop.data.schema import Origin, Problem, RowError
+
+# A string of JSON holds no bare line end (RFC 8259, 7): one that seems to is broken, and the lines after it are not.
+STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
+_BRACKETED = rb'[\[{](?:[^"\[\]{}]++|' + STRING + rb")*+[\]}]"
+for _ in range(3):
+    _BRACKETED = rb'[\[{](?:[^"\[\]{}]++|' + STRING + rb"|" + _BRACKETED + rb")*+[\]}]"
+# Nearly every row nests less than this, so that one call of `match` passes it whole, in C.
+_TO_COMMA = re.compile(rb'(?:[^",\[\]{}]++|' + STRING + rb"|" + _BRACKETED + rb")*+", re.DOTALL)
+_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + STRING + rb"|" + _BRACKETED + rb")*+", re.DOTALL)
+_GAP = re.compile(rb"[ \t\r\n,]*+")
+_MAX_STEP_BYTES = 16 << 20
+_MAX_INDENT = 256
+_MAX_RESCAN_BYTES = 256 << 20
+"""How much may be looked at twice in search of rows behind broken ones: time stays linear."""
+
+
+class _OpenError(Exception):
+    """The file ends before the element does."""
+
+    def __init__(self, *, is_outside: bool) -> None:
+        super().__init__()
+        self.is_outside = is_outside
+        """No bracket and no text is open."""
+
+
+@dataclass(slots=True)
+class Window:
+    """The part of a file that is looked at."""
+
+    chunks: Iterator[bytes]
+    text: bytes
+    line: int = 1
+    """The line of the last place that was asked for."""
+    column_origin: int = 0
+    """Where in `text` that line begins; below 0 where this was dropped."""
+    counted: int = 0
+    """Where in `text` that place is."""
+    damage: RowError | None = None
+
+    def locate(self, at: int) -> tuple[int, int]:
+        """Line and column of a place; places are asked for in rising order."""
+        num_lines = self.text.count(b"\n", self.counted, at)
+        if num_lines:
+            self.line += num_lines
+            self.column_origin = self.text.rfind(b"\n", self.counted, at) + 1
+        self.counted = max(at, self.counted)
+        return self.line, at - self.column_origin + 1
+
+    def grow(self, keep_from: int) -> int | None:
+        """Read on, and forget what stands before `keep_from`; how much was forgotten, or None at the file's end."""
+        parts, num_new = [], 0
+        # A text that spans the border is looked at again: with longer steps less often.
+        while num_new <= min(len(self.text) - keep_from, _MAX_STEP_BYTES):
+            try:
+                chunk = next(self.chunks, b"")
+            except RowError as error:
+                self.damage = error
+                break
+            if not chunk:
+                break
+            parts.append(chunk)
+            num_new += len(chunk)
+        if not parts:
+            return None
+        self.locate(keep_from)
+        self.text = b"".join((self.text[keep_from:], *parts))
+        self.counted -= keep_from
+        self.column_origin -= keep_from
+        return keep_from
+
+
+@dataclass(slots=True)
+class ArrayReader:
+    """The elements of one array, in order; a broken one costs itself, and the rest where no line shows it."""
+
+    window: Window
+    name: str
+    limits: Limits
+    at: int
+    """Where in the window reading goes on: at first just behind the opening bracket."""
+    scanned: int = 0
+    """Where in the window the search for an element's end came to a stop."""
+    num_rescanned: int = 0
+    has_given_up: bool = False
+
+    def read(self) -> Iterator[Found | Problem]:
+        """Every element; commas too many are passed over, because nothing is lost by them."""
+        while True:
+            self.at = start = self._skip_gap()
+            if start == len(self.window.text):
+                if not self.has_given_up:
+                    yield self._cut_off()
+                return
+            line, column = self.window.locate(start)
+            if self.window.text[start] == ord("]"):
+                yield from self._after_the_end()
+                return
+            try:
+                end = self._find_end()
+            except RowError as error:
+                yield from self._go_on_behind(error, line, column)
+                continue
+            except _OpenError as cut:
+                text = self.window.text[self.at :].rstrip()
+                # A number may have lost digits; a closed text or bracket is whole.
+                if cut.is_outside and text.endswith((b"}", b"]", b'"')):
+                    yield Found(line, RawJson(text, column))
+                    self.at = len(self.window.text)
+                    continue
+                yield from self._go_on_behind(None, line, column)
+                continue
+            yield Found(line, RawJson(self.window.text[self.at : end].rstrip(), column))
+            self.at = end
+
+    def _skip_gap(self) -> int:
+        at = self.at
+        while True:
+            match = _GAP.match(self.window.text, at)
+            assert match is not None
+            at = match.end()
+            if at < len(self.window.text) or (dropped := self.window.grow(at)) is None:
+                return at
+            at -= dropped
+
+    def _cut_off(self) -> Problem:
+        line, _ = self.window.locate(len(self.window.text.rstrip()))
+        damage = self.window.damage or RowError("not_json", "the array is not closed: the file is cut off")
+        return Problem(Origin(self.name, line), damage.code, damage.reason)
+
+    def _after_the_end(self) -> Iterator[Problem]:
+        self.at += 1
+        while True:
+            rest = self.window.text[self.at :].lstrip()
+            if rest:
+                line, _ = self.window.locate(len(self.window.text) - len(rest))
+                yield Problem(
+                    Origin(self.name, line), "not_json", "there is more after the array's end; it is not read"
+                )
+                return
+            self.at = len(self.window.text)
+            dropped = self.window.grow(self.at)
+            if dropped is None:
+                break
+            self.at -= dropped
+        if self.window.damage is not None:
+            yield self._cut_off()
+
+    def _find_end(self) -> int:
+        """Where the element at `self.at` ends.
+
+        Raises:
+            RowError: it cannot end, or is too long.
+            _OpenError: the file ends first.
+        """
+        depth, at = 0, self.at
+        while True:
+            text = self.window.text
+            match = (_TO_BRACKET if depth else _TO_COMMA).match(text, at)
+            assert match is not None
+            self.scanned = at = match.end()
+            if at - self.at > self.limits.max_line_bytes:
+                raise self._too_long()
+            stop = text[at : at + 1]
+            if stop and stop in b"[{":
+                depth += 1
+                at += 1
+            elif stop and stop in b"]}" and depth:
+                depth -= 1
+                at += 1
+            elif stop in (b",", b"]"):
+                return at
+            elif stop == b"}":
+                raise RowError("not_json", "not JSON: a bracket is closed that was not opened")
+            elif stop == b'"' and text.find(b"\n", at) >= 0:
+                raise RowError("not_json", "not JSON: a text is not closed by the end of its line")
+            elif len(text) - self.at > self.limits.max_line_bytes:
+                raise self._too_long()
+            else:
+                keep_from = max(0, self.at - _MAX_INDENT)
+                dropped = self.window.grow(keep_from)
+                if dropped is None:
+                    raise _OpenError(is_outside=not depth and not stop)
+                at -= dropped
+                self.at -= dropped
+
+    def _too_long(self) -> RowError:
+        return RowError("line_too_long", f"the element has more than {self.limits.max_line_bytes} bytes")
+
+    def _go_on_behind(self, error: RowError | None, line: int, column: int) -> Iterator[Problem]:
+        """Leave out the broken element at `self.at`; go on at the next line that looks like an element's first."""
+        window = self.window
+        before = window.text[max(0, self.at - column + 1) : self.at]
+        next_line = None
+        if len(before) == column - 1 <= _MAX_INDENT and not before.strip(b" \t,["):
+            next_line = re.compile(rb"\n[ \t]{0,%d},?[ \t]*(?=[\[{])" % (column - 1))
+        if self.num_rescanned <= _MAX_RESCAN_BYTES:
+            place = self.at
+        else:
+            place = self.scanned
+        while next_line is not None:
+            if match := next_line.search(window.text, place):
+                self.num_rescanned += max(0, self.scanned - match.end())
+                self.at = match.end()
+                error = error or RowError("not_json", "not JSON: the element is not closed")
+                next_number, _ = window.locate(self.at)
+                reason = f"{error.reason}; reading goes on in line {next_number}"
+                yield Problem(Origin(self.name, line), error.code, reason)
+                return
+            last_line = window.text.rfind(b"\n", place)
+            place = max(last_line, len(window.text) - 2 * _MAX_INDENT, 0)
+            if (dropped := window.grow(place)) is None:
+                break
+            place -= dropped
+            self.scanned -= dropped
+        self.has_given_up = True
+        self.at = len(window.text)
+        window.chunks = iter(())
+        error = error or window.damage or RowError("not_json", "the array is not closed: the file is cut off")
+        yield Problem(Origin(self.name, line), error.code, f"{error.reason}; the rest of the file cannot be read")
+
+
+def read_array(chunks: Iterator[bytes], name: str, limits: Limits) -> Iterator[Found | Problem]:
+    """The elements of a file that is one JSON array, its first bytes not blank."""
+    window = Window(chunks)
+    window.grow(0)
+    while window.text.isspace() or not window.text:
+        if window.grow(len(window.text)) is None:
+            break
+    begin = window.text.index(b"[") + 1
+    return ArrayReader(window, name, limits, at=begin).read()
