@@ -49,6 +49,12 @@ class Plan(Config):
                     raise ValueError(f"{field}: '{name}' is not measured. Measured are: {', '.join(measured)}")
         return self
 
+    @model_validator(mode="after")
+    def _streams_name_their_steps(self) -> "Plan":
+        if self.data.streaming and any(stage.max_steps is None for stage in self.stages):
+            raise ValueError("data.streaming: how many rows there are is not known before the end, so every stage needs max_steps")
+        return self
+
     @property
     def hash(self) -> str:
         """SHA-256 of the resolved recipe."""

@@ -1,63 +1,141 @@
-"""`tuneloop data check` and `tuneloop data show`: what is in the files, and what the model will see of it."""
+"""`tuneloop data`: what is in the files, what the model will see of it, and the same rows in another format."""
 
 import itertools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuneloop.cli.options import JsonOption, ModelOption, SetOption, print_json
 from tuneloop.core.errors import DataError
 
+if TYPE_CHECKING:
+    from tuneloop.pipeline.inspection import CheckResult
+
 app = typer.Typer(help="Look at labelled rows before training on them.", no_args_is_help=True, rich_markup_mode=None)
 
-_FilesArgument = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of rows, or one recipe (.yaml).")]
+_FilesArgument = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Files, folders or patterns of rows, or one recipe (.yaml).")
+]
+_FormatOption = Annotated[str, typer.Option("--format", help="The format of the rows; auto looks at their keys.")]
+_ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option("--columns", help="What the file calls a field: --columns instruction=ask,output=answer."),
+]
+_PersonalOption = Annotated[
+    str, typer.Option("--personal", help="Rows with personal data or secrets: keep, mask or drop.")
+]
 _SHOWN_PROBLEMS = 20
 
 
 @app.command()
 def check(  # noqa: PLR0913 - each is an option of the command
     files: _FilesArgument,
+    eval_files: Annotated[
+        list[str] | None, typer.Option("--eval", help="Held-out rows, to look for leaks; may be given more than once.")
+    ] = None,
     model: ModelOption = None,
-    format_name: Annotated[str, typer.Option("--format", help="auto, alpaca, sharegpt or messages.")] = "auto",
+    format_name: _FormatOption = "auto",
+    columns: _ColumnsOption = None,
     cutoff_len: Annotated[int, typer.Option("--cutoff-len", help="Longest row in tokens, with --model.")] = 1024,
     template: Annotated[str, typer.Option("--template", help="The chat template, with --model.")] = "auto",
+    personal: _PersonalOption = "keep",
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")] = None,
+    language: Annotated[str, typer.Option("--lang", help="Language of the page: en or zh.")] = "en",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row, with exit code 2.")] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every row and say what is kept, what is left out, and why. With --model, lengths and targets too."""
+    """Read every row and say what is kept, what is left out and why, and what looks wrong with the rest.
+
+    With --model, lengths and targets too; with --eval, rows that leak.
+    """
     from tuneloop.pipeline.inspection import check_files, check_recipe
 
     if _is_recipe(files):
         result = check_recipe(Path(files[0]), overrides or [])
     else:
         section = {
-            "train": [{"path": name, "format": format_name} for name in files],
+            "train": _specs(files, format_name, columns),
+            "eval": _specs(eval_files or [], format_name, columns),
             "strict": strict,
             "cutoff_len": cutoff_len,
             "template": template,
+            "personal": personal,
         }
         result = check_files(section, model)
+    if html is not None:
+        from tuneloop.report.data_page import write_data_page
+
+        write_data_page(html, result.report, language=language)
     if as_json:
         print_json(result.as_json())
         return
-    for file in result.files:
+    print_check(result)
+    if html is not None:
+        typer.echo(f"page: {html}")
+
+
+def print_check(result: "CheckResult") -> None:
+    """The answer of `data check`, for people."""
+    report = result.report
+    for file in report.files:
         reasons = "".join(f" + {code} {number}" for code, number in file.problems.items())
-        typer.echo(f"{file.path} ({file.format}): read {file.read} = kept {file.kept}{reasons}")
+        made = f" + {file.added} made by dividing" if file.added else ""
+        typer.echo(f"{file.path} ({file.format}): read {file.read}{made} = kept {file.kept}{reasons}")
     for problem in result.problems[:_SHOWN_PROBLEMS]:
         typer.echo(f"  {problem}")
     if len(result.problems) > _SHOWN_PROBLEMS:
         typer.echo(f"  ... and {len(result.problems) - _SHOWN_PROBLEMS} more: --json lists them all.")
-    for name, split in (("train", result.train), ("held out", result.eval)):
-        if split is not None and split.lengths is not None:
+    _print_tables(report)
+    tokens = report.tokens
+    for name, split in (("train", tokens and tokens.train), ("held out", tokens and tokens.eval)):
+        if split and split.lengths is not None:
             typer.echo(
                 f"{name}: {split.rows} rows, {split.tokens:,} tokens, {split.target_tokens:,} of them targets "
                 f"({100 * split.target_tokens / split.tokens:.0f} %); a row has {split.lengths.mean:g} tokens on "
                 f"average, {split.lengths.longest} at most"
             )
-    for note in result.notes:
+    if tokens and tokens.overlong_rows:
+        typer.echo(
+            f"longer than {tokens.cutoff_len} tokens: {tokens.overlong_rows} rows with {tokens.lost_target_tokens:,} "
+            f"of {tokens.target_tokens:,} target tokens; cutting them there would lose "
+            f"{tokens.cut_target_tokens:,} targets without a word"
+        )
+    for note in (*report.skipped, *report.notes):
         typer.echo(f"note: {note}")
+
+
+def _print_tables(report: Any) -> None:
+    """Profiles and findings, one table each."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(soft_wrap=False, highlight=False)
+    profiles = Table("file", "rows", "turns", "characters", "languages", "personal data", "looks wrong", box=None)
+    for profile in report.profiles:
+        edges = profile.characters.edges
+        languages = ", ".join(f"{name} {100 * number / profile.rows:.0f} %" for name, number in _most(profile))
+        profiles.add_row(
+            Text(profile.path),
+            f"{profile.rows:,}",
+            f"{min(map(int, profile.turns), default=0)}-{max(map(int, profile.turns), default=0)}",
+            f"{edges[0]:g}-{edges[-1]:g}" if edges else "",
+            languages,
+            "\n".join(f"{mark.code} {mark.rows}" for mark in profile.personal),
+            "\n".join(f"{mark.code} {mark.rows}" for mark in profile.health),
+        )
+    console.print(profiles)
+    for group in report.findings:
+        console.print(f"{group.kind.replace('_', ' ')}: {group.count:,} findings in {group.rows:,} rows", style="bold")
+        for finding in group.examples[:3]:
+            close = "" if finding.similarity is None else f"  {finding.similarity:.2f}"
+            console.print(Text(f"  {'  ~  '.join(finding.rows)}{close}"))
+
+
+def _most(profile: Any) -> list[tuple[str, int]]:
+    return list(profile.languages.items())[:3]
 
 
 @app.command()
@@ -65,6 +143,8 @@ def show(
     files: _FilesArgument,
     model: ModelOption = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many rows.")] = 3,
+    format_name: _FormatOption = "auto",
+    columns: _ColumnsOption = None,
     template: Annotated[str, typer.Option("--template", help="The chat template.")] = "auto",
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -75,14 +155,70 @@ def show(
     if _is_recipe(files):
         shown = show_recipe(Path(files[0]), overrides or [], rows)
     else:
-        shown = show_files({"train": list(files), "template": template}, model, rows)
+        section = {"train": _specs(files, format_name, columns), "template": template}
+        shown = show_files(section, model, rows)
     if as_json:
-        print_json({"template": shown.template, "contract_hash": shown.contract_hash, "rows": shown.rows})
+        print_json(
+            {"template": shown.template, "contract": shown.contract_hash, "rows": shown.rows, "notes": shown.notes}
+        )
         return
     _print_rows(shown.rows)
     typer.echo(f"template: {shown.template}; contract {shown.contract_hash[:12]}")
     for note in shown.notes:
         typer.echo(f"note: {note}")
+
+
+@app.command()
+def prepare(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe (.yaml).")],
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Encode the rows of a recipe ahead of its run; the run then starts at once."""
+    from tuneloop.pipeline.inspection import prepare_recipe
+
+    result = prepare_recipe(recipe, overrides or [])
+    if as_json:
+        print_json(result)
+        return
+    typer.echo(
+        f"{result['rows']:,} rows, {result['tokens']:,} tokens in {result['seconds']:.1f} s "
+        f"({result['rows'] / max(result['seconds'], 1e-9):,.0f} rows/s); encoded rows are kept in {result['cache']}"
+    )
+
+
+@app.command()
+def convert(  # noqa: PLR0913 - each is an option of the command
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, a folder or a pattern of rows.")],
+    to: Annotated[str, typer.Option("--to", help="The format to write.")],
+    out: Annotated[Path, typer.Option("--out", help="Where to: .jsonl or .json, also with .gz.")],
+    format_name: _FormatOption = "auto",
+    columns: _ColumnsOption = None,
+    render: Annotated[str, typer.Option("--render", help="Which conversation is made of a richer row.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write rows in another format; a row that it cannot hold is named, never bent."""
+    from tuneloop.pipeline.inspection import convert_rows
+
+    result = convert_rows(_specs([file], format_name, columns)[0] | {"render": render}, to, out, force=force)
+    if as_json:
+        print_json(result)
+        return
+    reasons = "".join(f" + {code} {number}" for code, number in result["problem_counts"].items())
+    typer.echo(f"read {result['read']} = written {result['written']}{reasons}; {to} in {out}")
+    for problem in result["problems"][:_SHOWN_PROBLEMS]:
+        typer.echo(f"  {problem['file']}:{problem['line']}: {problem['reason']} [{problem['code']}]")
+
+
+def _specs(files: list[str], format_name: str, columns: list[str] | None) -> list[dict[str, Any]]:
+    """Files as a recipe would name them."""
+    pairs = [pair.partition("=") for given in columns or () for pair in given.split(",")]
+    for field, equals, column in pairs:
+        if not (field and equals and column):
+            raise DataError(f"--columns {field}{equals}{column}: write FIELD=COLUMN, for example instruction=ask.")
+    mapping = {field.strip(): column.strip() for field, _, column in pairs}
+    return [{"path": name, "format": format_name, "columns": mapping} for name in files]
 
 
 def _is_recipe(files: list[str]) -> bool:

@@ -58,6 +58,8 @@ class Candidates:
 
     def column(self, name: str) -> np.ndarray:
         """One value a row, from the stores."""
+        if not self.stores:
+            return np.zeros((0, 2) if name == "keys" else 0, dtype=np.uint64 if name == "keys" else np.int64)
         return np.concatenate([store.column(name) for store in self.stores])
 
     def alive(self, among: np.ndarray | None = None) -> np.ndarray:

@@ -40,7 +40,7 @@ class FileSpec(Config):
     messages.content: says, messages.weight: train}`. A field that is not named keeps the format's own name."""
     only_columns: bool = False
     """Read no field that `columns` does not name."""
-    roles: dict[str, Literal["system", "user", "assistant", "tool"]] = {}
+    roles: dict[str, Literal["system", "user", "assistant", "tool", "function_call"]] = {}
     """Names of roles beyond those that every format knows: `{doctor: assistant, patient: user}`."""
     render: Render = "auto"
     """Which conversation is made of a richer row: `chosen` of a preference pair, `critique` of a critique row;

@@ -1,6 +1,7 @@
 """Which rows a step learns from, and how they share micro-batches: whole conversations up to a token budget."""
 
 import functools
+import itertools
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ def pack_rows(lengths: Sequence[int] | np.ndarray, budget: int) -> list[list[int
     bounds = np.flatnonzero(np.diff(pack_of[by_pack])) + 1
     flat = order[by_pack].tolist()
     starts = [0, *bounds.tolist(), len(flat)]
-    return [flat[start:end] for start, end in zip(starts, starts[1:], strict=False) if start < end]
+    return [flat[start:end] for start, end in itertools.pairwise(starts) if start < end]
 
 
 def packing_waste(lengths: Sequence[int] | np.ndarray, packs: Sequence[Sequence[int]], budget: int) -> float:
@@ -115,7 +116,7 @@ def _best_fit(lengths: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]
                 room, first, number = found
             each = room // length
             full = min(number, left // each)
-            rest = min(left - full * each, each - 1) if full < number else 0
+            rest = left - full * each if full < number else 0
             for start, size, rows in ((first, full, each), (first + full, 1 if rest else 0, rest)):
                 if size:
                     fills.append((start, size, rows))

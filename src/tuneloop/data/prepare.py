@@ -20,8 +20,9 @@ from tuneloop.data.rows import Source, iter_rows, open_sources, read_lines
 from tuneloop.data.schema import Row
 from tuneloop.data.select.mixture import Mixture, temperature_epochs
 from tuneloop.data.select.order import EpochPlan
-from tuneloop.data.select.split import split_rows
-from tuneloop.data.tokens.build import open_store
+from tuneloop.data.stream import StreamedRows, StreamPlan
+from tuneloop.data.select.split import SplitBy, split_rows
+from tuneloop.data.tokens.build import BuildOptions, open_store
 from tuneloop.data.tokens.overlong import LengthPolicy, count_tokens, make_fit
 from tuneloop.data.tokens.selected import TokenRows
 
@@ -32,19 +33,23 @@ _ROWS_TO_VERIFY = 32
 class PreparedData:
     """The rows of a run, ready for batches and for evaluation."""
 
-    train: TokenRows
+    train: TokenRows | StreamedRows
     eval: TokenRows
-    epochs: EpochPlan
+    epochs: EpochPlan | StreamPlan
     """Which training rows come in which step."""
     files: tuple[FileLedger, ...]
     problems: Problems
     notes: tuple[str, ...]
-    _eval_source: "_Texts" = field(repr=False)
+    train_sha256: str
+    """Names the training rows, their order and weights."""
+    texts: "Texts" = field(repr=False)
+    candidates: Candidates = field(repr=False)
+    """All rows that could be encoded, the ones that are not used too; of a stream the held-out ones only."""
 
     @cached_property
     def eval_rows(self) -> list[Row]:
         """The conversations of the held-out rows, in their order; read again from the files when asked for."""
-        return self._eval_source.read(self.eval)
+        return self.texts.read(self.eval)
 
     @property
     def read(self) -> int:
@@ -84,10 +89,10 @@ def prepare_data(
         ContractError: what would be served differs from what would be trained on.
         StoppedError: an end was asked for.
     """
-    policy = _length_policy(config, renderer)
+    policy = length_policy(config, renderer)
     train_sources = open_sources(config.train, folder, cache=cache, personal=config.personal)
     eval_sources = open_sources(config.eval, folder, cache=cache, personal=config.personal)
-    _refuse_common_files(train_sources, eval_sources)
+    refuse_common_files(train_sources, eval_sources)
     sources = [*train_sources, *eval_sources]
     stores = [
         open_store(
@@ -95,8 +100,7 @@ def prepare_data(
             renderer.learning(source.spec.train_on),
             policy,
             cache=cache,
-            strict=config.strict,
-            stop=stop or Stop(),
+            build=BuildOptions(stop or Stop(), config.strict),
         )
         for source in sources
     ]
@@ -108,24 +112,38 @@ def prepare_data(
     if not len(train):
         raise DataError("data: no row is left to train on. " + _worst(candidates.problems()))
     learned, evaluated = candidates.rows(train), candidates.rows(held_out)
-    texts = _Texts(sources, renderer, policy)
+    texts = Texts(sources, renderer, policy)
     _verify_contract(renderer, learned, texts)
     _verify_contract(renderer, evaluated, texts)
     epochs = _plan_epochs(config, candidates, train, learned, seed)
-    notes = _notes(renderer, files)
-    return PreparedData(learned, evaluated, epochs, files, candidates.problems(), notes, texts)
+    notes = notes_of(renderer, files)
+    return PreparedData(
+        learned, evaluated, epochs, files, candidates.problems(), notes, learned.sha256, texts, candidates
+    )
 
 
-def _length_policy(config: DataConfig, renderer: Renderer) -> LengthPolicy:
+def length_policy(config: DataConfig, renderer: Renderer) -> LengthPolicy:
+    """The longest row of a run: as the recipe says, and never above what the model was built for."""
     most = renderer.max_positions
     return LengthPolicy(config.overlong, config.cutoff_len if most is None else min(config.cutoff_len, most))
 
 
-def _refuse_common_files(train: Sequence[Source], held_out: Sequence[Source]) -> None:
+def refuse_common_files(train: Sequence[Source], held_out: Sequence[Source]) -> None:
+    """A file is for training or for evaluation.
+
+    Raises:
+        DataError: one is for both.
+    """
     train_paths = {source.file.path.resolve() for source in train}
     both = [source.name for source in held_out if source.file.path.resolve() in train_paths]
     if both:
         raise DataError(f"data: {', '.join(both)} is named for training and for evaluation. Name it once.")
+
+
+def choose_eval(config: DataConfig, candidates: Candidates, renderer: Renderer, *, seed: int) -> np.ndarray:
+    """The held-out rows where all candidates are for evaluation."""
+    everything = np.ones(len(candidates), dtype=bool)
+    return _Choice(config, candidates, renderer, seed, everything).make(has_eval_files=True)[1]
 
 
 @dataclass
@@ -201,9 +219,7 @@ class _Choice:
         self._leave_out_for(train, other, leaks, "near_leak", "nearly the same as {}, which is held out")
         self._leave_out_for(train, other, ~leaks & (other != train), "near_duplicate", "nearly the same as {}")
 
-    def _leave_out_for(
-        self, rows: np.ndarray, others: np.ndarray, where: np.ndarray, code: str, text: str
-    ) -> None:
+    def _leave_out_for(self, rows: np.ndarray, others: np.ndarray, where: np.ndarray, code: str, text: str) -> None:
         because = dict(zip(rows[where].tolist(), others[where].tolist(), strict=True))
         origin = self.candidates.origin
         self.candidates.leave_out(rows[where], code, lambda row: text.format(origin(because[row])))
@@ -229,14 +245,16 @@ class _Choice:
         if config.near_duplicates == "drop" and clusters is not None:
             # What will be left out anyway is not held out.
             alive = alive[clusters[alive] == alive]
-        limit = config.max_eval_rows
         is_eval = split_rows(
             len(alive),
             config.eval_fraction,
             self.seed,
-            strata=self.candidates.file_of[alive] if config.split.stratify == "file" else None,
-            groups=clusters[alive] if clusters is not None and config.split.keep_together else None,
-            limit=limit,
+            by=SplitBy(
+                keys=self._keys[alive, 0],
+                strata=self.candidates.file_of[alive] if config.split.stratify == "file" else None,
+                groups=clusters[alive] if clusters is not None and config.split.keep_together else None,
+            ),
+            limit=config.max_eval_rows,
         )
         return alive[is_eval]
 
@@ -271,7 +289,7 @@ def _texts_of(candidates: Candidates, rows: np.ndarray) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Texts:
+class Texts:
     """Finds the conversations of encoded rows again, in the files that they came from."""
 
     sources: Sequence[Source]
@@ -294,7 +312,7 @@ class _Texts:
         return row
 
 
-def _verify_contract(renderer: Renderer, rows: TokenRows, texts: _Texts) -> None:
+def _verify_contract(renderer: Renderer, rows: TokenRows, texts: Texts) -> None:
     """What serving will feed must be, id for id, what training saw before the answer."""
     for row, token_row in zip(texts.read(rows, _ROWS_TO_VERIFY), rows[:_ROWS_TO_VERIFY], strict=True):
         if row.is_text:
@@ -327,7 +345,8 @@ def _worst(problems: Problems) -> str:
     return f"The first row that was left out: {problems[0]}." if len(problems) else "The files hold no rows."
 
 
-def _notes(renderer: Renderer, files: Sequence[FileLedger]) -> tuple[str, ...]:
+def notes_of(renderer: Renderer, files: Sequence[FileLedger]) -> tuple[str, ...]:
+    """What a person should know of the rows and of their template."""
     contract = renderer.contract
     notes = []
     if contract.hidden_text:
@@ -343,8 +362,10 @@ def _notes(renderer: Renderer, files: Sequence[FileLedger]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def summarise(rows: TokenRows) -> SplitSummary:
-    """Sizes of one side of the split."""
+def summarise(rows: TokenRows | StreamedRows) -> SplitSummary:
+    """Sizes of one side of the split; nothing is known of a stream."""
+    if isinstance(rows, StreamedRows):
+        return SplitSummary(rows=0, tokens=0, target_tokens=0)
     lengths = rows.lengths
     return SplitSummary(
         rows=len(rows),

@@ -152,9 +152,7 @@ class Renderer:
             return neutral, None
         return neutral, self.encoder.neutralise_json(_read_tools(tools), special_only=False)
 
-    def _answer_starts(
-        self, neutral: Sequence[Message], tools: list[Any] | None, text: str
-    ) -> list[tuple[int, int]]:
+    def _answer_starts(self, neutral: Sequence[Message], tools: list[Any] | None, text: str) -> list[tuple[int, int]]:
         """(turn, character of the cut-free text) where each answer begins: where its generation prompt ends."""
         starts = []
         for index, message in enumerate(neutral):
@@ -201,11 +199,17 @@ def _read_tools(text: str) -> list[Any]:
 def _check_tools(row: Row, text: str) -> None:
     """A template that knows no tools leaves them out without a word."""
     if row.tools:
-        names = [tool.get("function", tool).get("name", "") for tool in _read_tools(row.tools) if isinstance(tool, dict)]
+        names = [
+            tool.get("function", tool).get("name", "") for tool in _read_tools(row.tools) if isinstance(tool, dict)
+        ]
         if not all(name in text.replace(CUT, "") for name in names):
-            raise RowError("tools_ignored", "the chat template writes no tools: name one that does, or data.template: model")
+            raise RowError(
+                "tools_ignored", "the chat template writes no tools: name one that does, or data.template: model"
+            )
     for index, message in enumerate(row.messages):
         if not all(call.name in text.replace(CUT, "") for call in message.tool_calls):
             raise RowError("tools_ignored", f"turn {index + 1}: the chat template does not write the call of a tool")
         if message.role == "tool" and message.content.strip() not in text.replace(CUT, ""):
-            raise RowError("tools_ignored", f"turn {index + 1}: the chat template does not write what the tool answered")
+            raise RowError(
+                "tools_ignored", f"turn {index + 1}: the chat template does not write what the tool answered"
+            )

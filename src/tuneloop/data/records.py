@@ -21,6 +21,8 @@ class FileLedger(Config):
     """Rows that came of dividing longer ones (`overlong: split_turns`), beyond the first part of each."""
     truncated: int = 0
     """Kept or not, rows whose question was shortened (`overlong: truncate_prompt`)."""
+    streamed: bool = False
+    """The file was read while the model learned, so this ledger, made before, counts nothing."""
 
 
 class LengthSummary(Config):
@@ -54,7 +56,7 @@ class DatasetRecord(Record):
     train: SplitSummary
     eval: SplitSummary
     rows_sha256: str
-    """Over the token ids, weights and order of all kept rows."""
+    """Over the encoded files, which of their rows are used, and the order and weights of these."""
     contract: dict[str, object]
     """The prompt contract in full."""
     contract_hash: str

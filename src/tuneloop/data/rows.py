@@ -11,14 +11,15 @@ from tuneloop.data.config import FileSpec
 from tuneloop.data.content import Example
 from tuneloop.data.formats.registry import check_columns, parse_example, require_format
 from tuneloop.data.formats.shape import Shape
-from tuneloop.data.quality.personal import find_personal, mask_texts
+from tuneloop.data.hub_rows import fetch_hub_rows
+from tuneloop.data.quality.personal import find_personal, mask_row
 from tuneloop.data.read.files import SourceFile, find_files
 from tuneloop.data.read.fingerprint import hash_source
-from tuneloop.data.read.found import Found, parse_found
-from tuneloop.data.read.hub import is_hub_name, keep_hub_rows
+from tuneloop.data.read.found import Found
+from tuneloop.data.read.parse import parse_found
 from tuneloop.data.read.values import read_values
 from tuneloop.data.render import to_row
-from tuneloop.data.schema import Origin, Problem, Row, RowError
+from tuneloop.data.schema import Message, Origin, Problem, Row, RowError
 
 _ROWS_TO_LOOK_AT = 32
 _HUB = "hf:"
@@ -42,7 +43,7 @@ def open_sources(
     specs: tuple[FileSpec, ...],
     folder: Path,
     *,
-    cache: Path | None = None,
+    cache: Path,
     personal: Literal["keep", "mask", "drop"] = "keep",
 ) -> list[Source]:
     """Find the files that specs name, and the format of each. Hub data sets are fetched into `cache` first.
@@ -52,7 +53,7 @@ def open_sources(
     """
     sources = []
     for spec in specs:
-        files = [keep_hub_rows(spec, cache)] if spec.path.startswith(_HUB) else find_files(spec.path, folder)
+        files = [fetch_hub_rows(spec, cache)] if spec.path.startswith(_HUB) else find_files(spec.path, folder)
         for file in files:
             name = file.name if spec.render == "auto" else f"{file.name} ({spec.render})"
             format_name = _decide_format(spec, file)
@@ -62,7 +63,7 @@ def open_sources(
         place = (source.file.path.resolve(), source.spec.render)
         if place in seen:
             raise DataError(
-                f"data: {source.name} is named twice. Name it once; `epochs` says how often its rows come, `weight` "
+                f"data: the same file is named twice: {source.name}. Name it once; `epochs` says how often its rows come, `weight` "
                 "how much they count."
             )
         seen.add(place)
@@ -116,19 +117,26 @@ def iter_rows(source: Source) -> Iterator[Row | Problem]:
 
 
 def _treat_personal(row: Row, policy: Literal["keep", "mask", "drop"]) -> Row:
+    """Texts of turns and arguments of calls; tools are definitions, not data."""
     if policy == "keep":
         return row
-    texts = [message.content for message in row.messages]
+    texts = [text for message in row.messages for text in _texts_of(message)]
     if policy == "drop":
         kinds = sorted({found.kind for text in texts for found in find_personal(text)})
         if kinds:
             raise RowError("personal", f"holds personal data or secrets: {', '.join(kinds)}")
         return row
-    masked, _ = mask_texts(texts)
-    messages = tuple(
-        replace(message, content=text) for message, text in zip(row.messages, masked, strict=True)
-    )
-    return replace(row, messages=messages)
+    masked = iter(mask_row(texts)[0])
+    messages = []
+    for message in row.messages:
+        content = next(masked)
+        calls = tuple(replace(call, arguments=next(masked)) for call in message.tool_calls)
+        messages.append(replace(message, content=content, tool_calls=calls))
+    return replace(row, messages=tuple(messages))
+
+
+def _texts_of(message: Message) -> list[str]:
+    return [message.content, *(call.arguments for call in message.tool_calls)]
 
 
 def read_lines(source: Source, lines: set[int]) -> dict[int, Row]:

@@ -70,6 +70,8 @@ class Sample(Config):
     target_tokens: int
     scores: dict[str, float]
     """Metric -> value of this sample alone."""
+    is_text: bool = False
+    """Plain text: only its loss was measured."""
 
 
 class EvalRecord(Record):

@@ -45,7 +45,7 @@ def evaluate_model(
     seed: int,
     hooks: Hooks,
 ) -> list[Sample]:
-    """The loss of every row, and the model's own answer to its last question.
+    """The loss of every row, and the model's own answer to its last question; plain text asks nothing.
 
     Raises:
         StoppedError: an end was asked for.
@@ -54,28 +54,38 @@ def evaluate_model(
     for row, loss in zip(held_out.rows, losses, strict=True):
         if not math.isfinite(loss):
             raise NonFiniteError(f"{row.origin}: the model's loss on this row is {loss}: its weights are not sound.")
-    prompts = [renderer.encode_prompt(row.before_answer()) for row in held_out.rows]
+    asked = [index for index, row in enumerate(held_out.rows) if not row.is_text]
+    rows = [held_out.rows[index] for index in asked]
+    prompts = [renderer.encode_prompt(row.before_answer(), tools=row.tools) for row in rows]
     engine = Engine(model, renderer.contract.stop_ids, config.generate)
-    answers = engine.generate(prompts, seed=seed, hooks=hooks)
-    texts = [renderer.decode(answer.ids) for answer in answers]
-    references = [row.answer() for row in held_out.rows]
-    per_sample = _sample_values(_metrics(config, references), texts, references)
+    answers = dict(zip(asked, engine.generate(prompts, seed=seed, hooks=hooks) if prompts else [], strict=True))
+    texts = {index: renderer.decode(answer.ids) for index, answer in answers.items()}
+    references = [_reference(renderer, row, held_out.tokens[index]) for index, row in enumerate(held_out.rows)]
+    metrics = _metrics(config, [references[index] for index in asked]) if asked else []
     return [
         Sample(
             row=str(row.origin),
             prompt=show_conversation(row.before_answer()),
-            reference=row.answer(),
-            output=text,
-            output_tokens=len(answer.ids),
-            finished=answer.finished,
-            loss=loss,
-            target_tokens=tokens.num_targets,
-            scores=scores,
+            reference=references[index],
+            output=texts.get(index, ""),
+            output_tokens=len(answers[index].ids) if index in answers else 0,
+            finished=answers[index].finished if index in answers else True,
+            loss=losses[index],
+            target_tokens=held_out.tokens[index].num_targets,
+            scores=_sample_values(metrics, texts[index], references[index]) if index in answers else {},
+            is_text=row.is_text,
         )
-        for row, tokens, text, answer, loss, scores in zip(
-            held_out.rows, held_out.tokens, texts, answers, losses, per_sample, strict=True
-        )
+        for index, row in enumerate(held_out.rows)
     ]
+
+
+def _reference(renderer: Renderer, row: Row, tokens: TokenRow) -> str:
+    """The right answer as the model would write it: where it calls tools, in the words of the template."""
+    if not row.messages[-1].tool_calls:
+        return row.answer()
+    targets = np.flatnonzero(tokens.weights)
+    breaks = np.flatnonzero(np.diff(targets) > 1)
+    return renderer.decode(tokens.ids[targets[breaks[-1] + 1 if len(breaks) else 0 :]])
 
 
 def show_conversation(messages: Sequence[Message]) -> str:
@@ -161,19 +171,16 @@ def _metrics(config: EvaluateConfig, references: Sequence[str]) -> list[Metric]:
 
 
 def _statistics(samples: Sequence[Sample], config: EvaluateConfig) -> list[tuple[Metric, np.ndarray]]:
-    """Each metric with its statistics, [N, K]."""
+    """Each metric with its statistics, [N, K]; plain text has a loss only."""
     loss = TokenLoss()
+    answered = [sample for sample in samples if not sample.is_text]
+    metrics = _metrics(config, [sample.reference for sample in answered]) if answered else []
     pairs: list[tuple[Metric, np.ndarray]] = [
-        (metric, np.array([metric.statistics(sample.output, [sample.reference]) for sample in samples]))
-        for metric in _metrics(config, [sample.reference for sample in samples])
+        (metric, np.array([metric.statistics(sample.output, [sample.reference]) for sample in answered]))
+        for metric in metrics
     ]
     return [*pairs, (loss, np.array([loss.of_sample(sample) for sample in samples]))]
 
 
-def _sample_values(
-    metrics: Sequence[Metric], texts: Sequence[str], references: Sequence[str]
-) -> list[dict[str, float]]:
-    return [
-        {metric.name: metric.sample_value(metric.statistics(text, [reference])) for metric in metrics}
-        for text, reference in zip(texts, references, strict=True)
-    ]
+def _sample_values(metrics: Sequence[Metric], text: str, reference: str) -> dict[str, float]:
+    return {metric.name: metric.sample_value(metric.statistics(text, [reference])) for metric in metrics}

@@ -75,9 +75,7 @@ class Reading:
         """The plain value of a key; None where it is absent."""
         here: Any = self.source.values
         for part in _position(key):
-            if isinstance(here, Mapping) and part in here:
-                here = here[part]
-            elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            if (isinstance(here, Mapping) and part in here) or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
                 here = here[part]
             else:
                 return None

@@ -44,6 +44,7 @@ _IGNORED: dict[str, tuple[str, ...]] = {
         "is_*_derived_model", "type_of_model", "val_dataset_shuffle", "streaming_multipack_buffer_size", "local_repo_path",
     ),
     "is not needed: tuneloop runs no code of a model's folder.": ("trust_remote_code",),
+    "tuneloop masks by position and needs no token of its own to pad with.": ("pad_token", "special_tokens.pad_token"),
     "is about how processes talk to each other.": (
         "ddp_*", "local_rank", "ddp", "env.*", "ray_*", "use_ray", "resources_per_worker", "placement_strategy",
         "gpu_ids", "main_process_port", "average_tokens_across_devices", "master_*",
@@ -105,9 +106,10 @@ _NOT_CARRIED: dict[str, tuple[str, ...]] = {
     ),
     "new tokens are not added; the model's own tokenizer is used as it is.": (
         "add_tokens", "add_special_tokens", "new_special_tokens*", "tokens", "special_tokens", "special_tokens.*",
-        "resize_*", "eos_token", "pad_token", "eot_tokens", "tokenizer_config", "added_tokens_overrides",
+        "resize_*", "tokenizer_config", "added_tokens_overrides",
         "tokenizer_use_mistral_common", "init_special_tokens",
     ),
+    "tuneloop finds the token that ends a turn in the chat template.": ("eos_token", "eot_tokens"),
     "fills names into ms-swift's self-cognition rows; write them into the rows.": ("model_author", "model_name"),
     _METHOD: (
         "pref_*", "ppo_*", "kto_*", "ref_model*", "reward_*", "simpo_gamma", "dpo_*", "rl_beta", "orpo_alpha", "cpo_alpha",

@@ -8,6 +8,8 @@ from typing import Any
 from tuneloop.importers.ledger import Reading, shorten
 
 _STAGE = "stages.0."
+_OBJECTIVE = "stages.0.objective"
+_STAGES = "stages.0"
 # A run that is bounded by max_steps alone: the Trainer goes on through as many epochs as it takes.
 _NO_END_EPOCHS = 1000.0
 _ADAM = {"adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_apex_fused", "adamw_torch_xla"}
@@ -67,13 +69,17 @@ def read_training(reading: Reading, dialect: Dialect) -> None:
     else:
         reading.recipe["seed"] = seed
         reading.note(
-            key, "differs", f"is seed: {seed}, but orders of rows and first weights differ from {reading.title}'s.", "seed"
+            key,
+            "differs",
+            f"is seed: {seed}, but orders of rows and first weights differ from {reading.title}'s.",
+            "seed",
         )
     reading.default(
         "(loss)",
         "carried",
         "is the mean over all target tokens of a step, over its micro-batches too, in both; tuneloop then weighs turns "
         "and rows by their weights.",
+        _OBJECTIVE,
     )
 
 
@@ -161,7 +167,9 @@ def _read_schedule(reading: Reading, dialect: Dialect) -> str:
             reading.carry(key, target, "constant", "is constant: tuneloop's constant rises over warmup_ratio first.")
         case _:
             reading.recipe[target] = "cosine"
-            reading.note(key, "differs", f"'{shorten(kind)}' is not there; tuneloop falls as a cosine to 0 instead.", target)
+            reading.note(
+                key, "differs", f"'{shorten(kind)}' is not there; tuneloop falls as a cosine to 0 instead.", target
+            )
     return kind
 
 
@@ -175,7 +183,7 @@ def _read_warmup(reading: Reading, dialect: Dialect, kind: str) -> None:
         for key in (ratio_key, steps_key):
             reading.note(key, "ignored", f"has no effect in {reading.title} with a constant rate: {target} is 0.")
         return
-    given = steps if steps else ratio
+    given = steps or ratio
     if steps and ratio is not None:
         reading.note(ratio_key, "ignored", f"has no effect beside {steps_key}.")
     elif steps is not None and not steps:
@@ -186,12 +194,15 @@ def _read_warmup(reading: Reading, dialect: Dialect, kind: str) -> None:
     elif 0 <= given < 1:
         reading.carry(key, target, given)
     elif key == steps_key and max_steps:
-        reading.carry(key, target, round(min(given / max_steps, 0.99), 6), f"is {target}: {given:g} of {max_steps} steps.")
+        reading.carry(
+            key, target, round(min(given / max_steps, 0.99), 6), f"is {target}: {given:g} of {max_steps} steps."
+        )
     else:
         reading.note(
             key,
             "differs",
-            f"counts steps, tuneloop a share of them: {target} keeps its default 0.05. Set it to {given:g} / all steps.",
+            f"counts steps, tuneloop a share of them: {target} keeps its default 0.05. Set it to {given:g} / all"
+            " steps.",
             target,
         )
 
@@ -220,11 +231,18 @@ def _read_optimizer(reading: Reading, dialect: Dialect) -> None:
     key = dialect.key("optim")
     optimizer = reading.text(key)
     if optimizer in _ADAM:
-        reading.note(key, "carried", "is AdamW, as here.")
+        reading.note(key, "carried", "is AdamW, as here.", _STAGES)
     elif optimizer in _SMALL_ADAM:
-        reading.note(key, "differs", "keeps small or paged optimiser states; tuneloop's AdamW keeps float32: more memory.")
+        reading.note(
+            key,
+            "differs",
+            "keeps small or paged optimiser states; tuneloop's AdamW keeps float32: more memory.",
+            _STAGES,
+        )
     else:
-        reading.note(key, "not_carried", "is another optimiser; tuneloop trains with AdamW. Look at the learning rate again.")
+        reading.note(
+            key, "not_carried", "is another optimiser; tuneloop trains with AdamW. Look at the learning rate again."
+        )
 
 
 def _read_memory(reading: Reading, dialect: Dialect) -> None:
@@ -235,7 +253,7 @@ def _read_memory(reading: Reading, dialect: Dialect) -> None:
         reading.carry(key, target, on)
     elif dialect.defaults["gradient_checkpointing"]:
         reading.fill(key, target, value=True)
-    precision = "hardware.precision: auto is bf16 on a GPU that has it, else float32"
+    precision = "hardware.precision: auto takes bf16 on a GPU that has it, else float32"
     for name in ("bf16", "fp16", "pure_bf16", "float16", "bfloat16"):
         if not reading.has(name) or reading.noted(name):
             continue
@@ -244,7 +262,7 @@ def _read_memory(reading: Reading, dialect: Dialect) -> None:
             case _, False:
                 reading.note(name, "ignored", f"is off; {precision}.")
             case "bf16", _:
-                reading.note(name, "carried", f"is what {precision}.", "hardware.precision")
+                reading.note(name, "carried", f"is tuneloop's choice too: {precision}.", "hardware.precision")
             case "pure_bf16" | "bfloat16", _:
                 text = f"keeps trained weights in bf16 too; tuneloop keeps them in float32; {precision}."
                 reading.note(name, "differs", text, "hardware.precision")
@@ -258,7 +276,9 @@ def _read_validation(reading: Reading, dialect: Dialect) -> None:
     if steps is not None and steps >= 1:
         reading.carry(key, target, int(steps))
     else:
-        reading.note(key, "differs", "is a share of the run; tuneloop validates twice an epoch. Set eval_steps to a number.")
+        reading.note(
+            key, "differs", "is a share of the run; tuneloop validates twice an epoch. Set eval_steps to a number."
+        )
     for name in ("eval_strategy", "evaluation_strategy"):
         says = "tuneloop always validates: twice an epoch, or every eval_steps."
         reading.note(name, "carried" if reading.text(name) == "steps" else "differs", says)
@@ -276,5 +296,7 @@ def _read_validation(reading: Reading, dialect: Dialect) -> None:
     if best:
         key = "metric_for_best_model"
         lowest_loss = reading.text(key) in {None, "loss", "eval_loss"}
-        text = "is the lowest validation loss, as here." if lowest_loss else "tuneloop keeps the lowest validation loss."
+        text = (
+            "is the lowest validation loss, as here." if lowest_loss else "tuneloop keeps the lowest validation loss."
+        )
         reading.note(key, "carried" if lowest_loss else "differs", text, _STAGE + "keep")

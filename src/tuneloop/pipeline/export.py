@@ -1,12 +1,13 @@
 """The accepted model to folders that others can use, each checked before it is called done."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from tuneloop.core.store import hash_file, write_folder, write_json, write_text
 from tuneloop.data.records import DatasetRecord
-from tuneloop.data.schema import Message
+from tuneloop.data.schema import Message, Row
 from tuneloop.deploy.adapter import BASE_FILE, load_with_adapter, merge, write_adapter
 from tuneloop.deploy.card import write_card
 from tuneloop.deploy.contract import check_contract, write_contract
@@ -55,7 +56,7 @@ def _is_exported(session: Session, name: Format, checkpoint: CheckpointRecord) -
 
 def _export(session: Session, plan: Plan, number: int, formats: Sequence[Format]) -> None:
     model = load_round(session, plan, number)
-    conversations = [row.before_answer() for row in session.data.eval_rows[:_NUM_PROBES]] or [_GOLDEN]
+    conversations = _probes_of(session.data.eval_rows) or [_GOLDEN]
     probes = [session.renderer.encode_prompt(messages) for messages in conversations]
     expected = probe_logits(model, probes)
 
@@ -124,3 +125,9 @@ def _card(session: Session, number: int, *, adapter: bool) -> str:
         evaluation=EvalRecord.load(evaluation) if evaluation.exists() else None,
         adapter=adapter,
     )
+
+
+def _probes_of(rows: Sequence[Row]) -> list[tuple[Message, ...]]:
+    """Questions that any reader of the folder can ask: plain conversations."""
+    plain = (row for row in rows if not row.is_text and not row.tools)
+    return [row.before_answer() for row in itertools.islice(plain, _NUM_PROBES)]

@@ -1,18 +1,24 @@
 """What is in files of rows, with or without a model, for the `data` commands."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tuneloop.core.config import Source, parse_config
-from tuneloop.data.config import DataConfig
+from tuneloop.core.stop import Stop
+from tuneloop.data.config import DataConfig, FileSpec
 from tuneloop.data.contract import load_renderer
+from tuneloop.data.convert import convert_file
 from tuneloop.data.ledger import Ledger
-from tuneloop.data.prepare import prepare_data, summarise
+from tuneloop.data.prepare import PreparedData, prepare_data, summarise
 from tuneloop.data.prompt import Renderer
-from tuneloop.data.records import FileLedger, SplitSummary
-from tuneloop.data.rows import read_files
+from tuneloop.data.quality.records import DataReport, TokenProfile
+from tuneloop.data.quality.survey import Survey, SurveyOptions, histogram
+from tuneloop.data.rows import open_sources
 from tuneloop.data.schema import Problem
 from tuneloop.model.source import cache_folder, environment, fetch_model
 from tuneloop.plan import Plan, load_plan
@@ -22,22 +28,23 @@ from tuneloop.plan import Plan, load_plan
 class CheckResult:
     """The answer of `data check`."""
 
-    files: tuple[FileLedger, ...]
+    report: DataReport
     problems: Sequence[Problem]
-    train: SplitSummary | None = None
-    eval: SplitSummary | None = None
-    notes: tuple[str, ...] = ()
+    """Every row that is left out."""
 
     def as_json(self) -> dict[str, Any]:
         """Stable names for scripts."""
+        report = self.report
+        counts: dict[str, int] = {}
+        for file in report.files:
+            for code, number in file.problems.items():
+                counts[code] = counts.get(code, 0) + number
         return {
-            "read": sum(file.read for file in self.files),
-            "kept": sum(file.kept for file in self.files),
+            "read": report.read,
+            "kept": report.kept,
+            "problem_counts": dict(sorted(counts.items())),
             "problems": [problem.as_json() for problem in self.problems],
-            "files": [file.model_dump(mode="json") for file in self.files],
-            "train": None if self.train is None else self.train.model_dump(mode="json"),
-            "eval": None if self.eval is None else self.eval.model_dump(mode="json"),
-            "notes": list(self.notes),
+            **report.model_dump(mode="json"),
         }
 
 
@@ -52,13 +59,9 @@ class ShownRows:
 
 
 def check_files(section: dict[str, Any], model: str | None) -> CheckResult:
-    """Check files; without a model only their structure, which needs no tokenizer."""
+    """Check files; without a model all but what needs a tokenizer."""
     config = parse_config(DataConfig, Source("the command line", section | {"eval_fraction": 0.0}))
-    if model is not None:
-        return _check(config, Path(), _renderer(config, model, Path()), seed=0)
-    ledger = Ledger(strict=config.strict)
-    rows = read_files(config.train, Path(), ledger, keep_duplicates=config.duplicates == "keep")
-    return CheckResult(ledger.close(rows), ledger.problems)
+    return _check(config, Path(), None if model is None else _renderer(config, model, Path()), seed=0)
 
 
 def check_recipe(path: Path, overrides: Sequence[str]) -> CheckResult:
@@ -89,14 +92,54 @@ def _renderer_of(plan: Plan, folder: Path) -> Renderer:
     return _renderer(plan.data, plan.model.source, folder)
 
 
-def _check(config: DataConfig, folder: Path, renderer: Renderer, *, seed: int) -> CheckResult:
-    data = prepare_data(config, folder, renderer, seed=seed)
-    held_out = summarise(data.eval) if data.eval else None
-    return CheckResult(data.files, data.problems, summarise(data.train), held_out, data.notes)
+def rows_cache() -> Path:
+    """Where encoded rows are kept."""
+    return cache_folder(environment()) / "rows"
+
+
+def _check(config: DataConfig, folder: Path, renderer: Renderer | None, *, seed: int) -> CheckResult:
+    cache = rows_cache()
+    sources = open_sources(config.train, folder, cache=cache, personal=config.personal)
+    held_out = open_sources(config.eval, folder, cache=cache, personal=config.personal)
+    options = SurveyOptions(
+        near_threshold=config.near_threshold,
+        keep_duplicates=config.duplicates == "keep",
+        strict=config.strict,
+        seed=seed,
+        stop=Stop(),
+    )
+    survey = Survey(sources, held_out, options, Ledger(strict=config.strict))
+    report = survey.run()
+    if renderer is None:
+        return CheckResult(report, survey.problems)
+    # The ledger of the run itself counts what only a tokenizer can tell.
+    data = prepare_data(config.replace(streaming=False), folder, renderer, seed=seed, cache=cache)
+    tokens = _token_profile(config, renderer, data)
+    return CheckResult(report.replace(files=data.files, tokens=tokens, notes=data.notes), data.problems)
+
+
+def _token_profile(config: DataConfig, renderer: Renderer, data: PreparedData) -> TokenProfile:
+    lengths, targets = data.candidates.lengths, data.candidates.column("targets")
+    limit = config.cutoff_len if renderer.max_positions is None else min(config.cutoff_len, renderer.max_positions)
+    long = np.flatnonzero(lengths > limit)
+    cut = sum(int(np.count_nonzero(row.weights[limit:])) for row in data.candidates.rows(long))
+    return TokenProfile(
+        template=renderer.contract.template_name,
+        contract_hash=renderer.contract.hash,
+        cutoff_len=limit,
+        overlong=config.overlong,
+        lengths=histogram(lengths),
+        overlong_rows=len(long),
+        target_tokens=int(targets.sum(dtype=np.int64)),
+        lost_target_tokens=int(targets[long].sum(dtype=np.int64)),
+        cut_target_tokens=cut,
+        train=summarise(data.train),
+        eval=summarise(data.eval) if len(data.eval) else None,
+    )
 
 
 def _show(config: DataConfig, folder: Path, renderer: Renderer, num_rows: int) -> ShownRows:
-    data = prepare_data(config, folder, renderer, seed=0)
+    data = prepare_data(config.replace(streaming=False), folder, renderer, seed=0, cache=rows_cache())
     rows = []
     for row in data.train[:num_rows]:
         tokens = [
@@ -105,3 +148,38 @@ def _show(config: DataConfig, folder: Path, renderer: Renderer, num_rows: int) -
         ]
         rows.append({"row": row.origin, "num_targets": row.num_targets, "tokens": tokens})
     return ShownRows(renderer.contract.template_name, renderer.contract.hash, rows, data.notes)
+
+
+def prepare_recipe(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Encode the rows of a recipe into the cache, and say how many and how fast."""
+    plan = load_plan(path, overrides)
+    renderer = _renderer_of(plan, path.parent)
+    begun = time.perf_counter()
+    config = plan.data.replace(streaming=False)
+    data = prepare_data(config, path.parent, renderer, seed=plan.seed, cache=rows_cache())
+    return {
+        "read": data.read,
+        "kept": data.kept,
+        "rows": len(data.train) + len(data.eval),
+        "tokens": int(data.candidates.lengths.sum(dtype=np.int64)),
+        "seconds": time.perf_counter() - begun,
+        "cache": str(rows_cache()),
+    }
+
+
+def convert_rows(spec: dict[str, Any], to: str, out: Path, *, force: bool) -> dict[str, Any]:
+    """Write a file's rows in another format.
+
+    Raises:
+        DataError: `out` is there already, or the rows cannot be read.
+    """
+    if out.exists() and not force:
+        raise DataError(f"{out}: is there already. Choose another --out, or pass --force.")
+    parsed = parse_config(FileSpec, Source("the command line", spec))
+    ledger = convert_file(parsed, Path(), to, out, cache=rows_cache())
+    return {
+        "read": ledger.read,
+        "written": ledger.written,
+        "problem_counts": dict(sorted(ledger.problems.items())),
+        "problems": [problem.as_json() for problem in ledger.first_problems],
+    }

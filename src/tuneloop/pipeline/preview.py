@@ -3,11 +3,16 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from tuneloop.core.config import Config
 from tuneloop.data.prepare import summarise
 from tuneloop.data.records import FileLedger, SplitSummary
+from tuneloop.data.stream import StreamedRows
+from tuneloop.data.tokens.selected import TokenRows
 from tuneloop.model.load import load_skeleton
 from tuneloop.pipeline.session import Session
+from tuneloop.plan import Plan
 from tuneloop.train.loop import steps_of_stage, token_budget
 from tuneloop.train.memory import MemoryEstimate, estimate_memory, longest_micro_batch
 from tuneloop.tune.build import apply_tune
@@ -58,7 +63,7 @@ def preview_run(session: Session) -> Preview:
             model,
             tuned,
             micro_batch_tokens=longest_micro_batch(
-                data.train, budget=token_budget(stage, device), batch_size=stage.batch_size
+                _lengths(plan, data.train), budget=token_budget(stage, device), batch_size=stage.batch_size
             ),
             checkpointing=stage.gradient_checkpointing,
             device=device.type,
@@ -72,7 +77,7 @@ def preview_run(session: Session) -> Preview:
         eval=summarise(data.eval),
         template=session.renderer.contract.template_name,
         contract_hash=session.renderer.contract.hash,
-        steps=tuple(steps_of_stage(stage, len(data.train)) for stage in plan.stages),
+        steps=tuple(steps_of_stage(stage, data.epochs) for stage in plan.stages),
         learning_rates=plan.learning_rates(),
         tune=tuned.description,
         trainable_parameters=tuned.num_trainable,
@@ -82,3 +87,10 @@ def preview_run(session: Session) -> Preview:
         precision=session.hardware.precision,
         advice=(*plan.advice(), *data.notes),
     )
+
+
+def _lengths(plan: Plan, rows: TokenRows | StreamedRows) -> np.ndarray:
+    """Of a stream the worst is assumed."""
+    if isinstance(rows, StreamedRows):
+        return np.full(max(stage.batch_size for stage in plan.stages), plan.data.cutoff_len)
+    return rows.lengths

@@ -4,9 +4,9 @@ import time
 
 from tuneloop.core.errors import ModelError
 from tuneloop.core.records import package_versions
-from tuneloop.core.store import hash_file, hash_json
-from tuneloop.data.prepare import hash_rows
+from tuneloop.core.store import hash_file, hash_json, write_json
 from tuneloop.data.records import DatasetRecord
+from tuneloop.data.stream import StreamedRows
 from tuneloop.deploy.adapter import merge
 from tuneloop.evaluate.records import EvalRecord
 from tuneloop.evaluate.run import HeldOut, compare_samples, evaluate_model, score_samples
@@ -47,16 +47,21 @@ def train_round(session: Session, plan: Plan, number: int) -> CheckpointRecord:
                 model=model,
                 trainable=tuned.trainable,
                 rows=session.data.train,
-                eval_rows=session.data.eval,
+                eval_rows=list(session.data.eval),
                 stages=plan.stages,
                 learning_rates=plan.learning_rates(),
                 seed=plan.seed,
+                epochs=session.data.epochs,
             ),
             checkpoints,
             fingerprint=_fingerprint(session, plan, dataset),
             hooks=session.hooks(number),
             accept_changes=session.accept_changes,
         )
+    if isinstance(session.data.train, StreamedRows):
+        rows = session.data.train
+        ledger = rows.counts.as_json(is_complete=rows.is_complete)
+        write_json(session.folder.data(number) / "ledger.json", ledger)
     record = _checkpoint_record(session, plan, dataset, tuned, result)
     record.save(path)
     return record
@@ -91,7 +96,7 @@ def load_round(session: Session, plan: Plan, number: int) -> CausalModel:
 
 def _evaluate(session: Session, plan: Plan, model: CausalModel, *, number: int, parent: str) -> None:
     begun = time.perf_counter()
-    held_out = HeldOut(session.data.eval_rows, session.data.eval)
+    held_out = HeldOut(session.data.eval_rows, list(session.data.eval))
     with session.phase("evaluate", number):
         samples = evaluate_model(
             model, session.renderer, held_out, plan.evaluate, seed=plan.seed, hooks=session.hooks(number)
@@ -104,7 +109,7 @@ def _evaluate(session: Session, plan: Plan, model: CausalModel, *, number: int, 
         round=number,
         model=plan.model.source if number == 0 else f"round {number} on {plan.model.source}",
         contract_hash=session.renderer.contract.hash,
-        rows_sha256=hash_rows(session.data.eval),
+        rows_sha256=session.data.eval.sha256,
         scores=score_samples(samples, plan.evaluate, seed=plan.seed),
         comparisons=compare_samples(base_samples, samples, plan.evaluate, seed=plan.seed) if number else (),
         num_samples=len(samples),

@@ -13,11 +13,13 @@ from tuneloop.core.errors import DataError
 from tuneloop.core.events import EventLog
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.stop import Stop
-from tuneloop.core.store import write_jsonl
+from tuneloop.core.store import hash_json, write_jsonl
 from tuneloop.data.contract import load_renderer
-from tuneloop.data.prepare import PreparedData, hash_rows, prepare_data, summarise
+from tuneloop.data.prepare import PreparedData, prepare_data, summarise
 from tuneloop.data.prompt import Renderer
 from tuneloop.data.records import DatasetRecord
+from tuneloop.data.stream import StreamedRows
+from tuneloop.data.streaming import prepare_stream
 from tuneloop.model.hardware import Hardware, choose_hardware
 from tuneloop.model.source import fetch_model, hash_model
 from tuneloop.pipeline.folder import RunFolder
@@ -62,7 +64,15 @@ class Session:
     def data(self) -> PreparedData:
         """The rows, read and rendered."""
         with self.phase("data"):
-            return prepare_data(self.plan.data, self.recipe_folder, self.renderer, seed=self.plan.seed, stop=self.stop)
+            prepare = prepare_stream if self.plan.data.streaming else prepare_data
+            return prepare(
+                self.plan.data,
+                self.recipe_folder,
+                self.renderer,
+                seed=self.plan.seed,
+                cache=self.cache / "rows",
+                stop=self.stop,
+            )
 
     @cached_property
     def hardware(self) -> Hardware:
@@ -102,7 +112,7 @@ class Session:
         """
         path = self.folder.record("dataset", number)
         data = self.data
-        rows_sha256 = hash_rows([*data.train, *data.eval])
+        rows_sha256 = hash_json([data.train_sha256, data.eval.sha256])
         if path.exists():
             record = DatasetRecord.load(path)
             if record.rows_sha256 != rows_sha256:
@@ -125,7 +135,7 @@ class Session:
             contract_hash=self.renderer.contract.hash,
             notes=data.notes,
         )
-        write_jsonl(self.folder.data(number) / "problems.jsonl", [problem.as_json() for problem in data.problems])
+        write_jsonl(self.folder.data(number) / "problems.jsonl", (problem.as_json() for problem in data.problems))
         write_jsonl(self.folder.data(number) / "rows.jsonl", self._row_origins())
         record.save(path)
         return record
@@ -133,5 +143,7 @@ class Session:
     def _row_origins(self) -> Iterator[dict[str, Any]]:
         """Which rows were used, and for what."""
         for split, rows in (("train", self.data.train), ("eval", self.data.eval)):
-            for row in rows:
-                yield {"row": row.origin, "split": split, "tokens": len(row.ids), "target_tokens": row.num_targets}
+            if isinstance(rows, StreamedRows):
+                continue
+            for index, (tokens, targets) in enumerate(zip(rows.lengths.tolist(), rows.targets.tolist(), strict=True)):
+                yield {"row": str(rows.origin(index)), "split": split, "tokens": tokens, "target_tokens": targets}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from tuneloop.core.errors import ConfigError, DataError, NonFiniteError, Stopped
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.seeds import derive_seed
 from tuneloop.data.batches import build_batches
-from tuneloop.data.pack import rows_of_step, steps_of_epoch
+from tuneloop.data.select.order import EpochPlan, plain_plan
+from tuneloop.data.stream import StreamPlan
 from tuneloop.data.tokens.block import TokenRow
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.hardware import peak_memory_bytes
@@ -42,6 +43,13 @@ class TrainJob:
     learning_rates: tuple[float, ...]
     """The peak of each stage."""
     seed: int
+    epochs: EpochPlan | StreamPlan | None = None
+    """Which rows come in which step; None: each row once an epoch, shuffled."""
+
+    def epochs_of(self, stage: int) -> EpochPlan | StreamPlan:
+        """The plan of one stage, counted from 1: each has an order of its own."""
+        plan = self.epochs or plain_plan(len(self.rows), self.seed)
+        return replace(plan, seed=derive_seed(self.seed, "stage", stage))
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,13 @@ class TrainResult:
     """Of the last step, whichever checkpoint was chosen."""
 
 
-def steps_of_stage(stage: StageConfig, num_rows: int) -> int:
+def steps_of_stage(stage: StageConfig, epochs: EpochPlan | StreamPlan) -> int:
     """Optimiser steps of a stage."""
-    steps = math.ceil(stage.num_train_epochs * steps_of_epoch(num_rows, stage.batch_size))
+    per_epoch = epochs.steps_per_epoch(stage.batch_size)
+    if per_epoch is None:
+        assert stage.max_steps is not None, "a plan that streams names the steps of each stage"
+        return stage.max_steps
+    steps = math.ceil(stage.num_train_epochs * per_epoch)
     return steps if stage.max_steps is None else min(steps, stage.max_steps)
 
 
@@ -179,8 +191,10 @@ class _Stage:
     def steps(self, progress: Progress) -> Progress:
         job = self.run.job
         objective = build_objective(self.config.objective)
-        steps = steps_of_stage(self.config, len(job.rows))
-        every = self.config.eval_steps or max(1, math.ceil(steps_of_epoch(len(job.rows), self.config.batch_size) / 2))
+        epochs = job.epochs_of(progress.stage)
+        steps = steps_of_stage(self.config, epochs)
+        per_epoch = epochs.steps_per_epoch(self.config.batch_size) or steps
+        every = self.config.eval_steps or max(1, math.ceil(per_epoch / 2))
         is_last_stage = progress.stage == len(job.stages)
         self._started, self._wall_before = time.perf_counter(), progress.wall_s
         while True:
@@ -197,7 +211,7 @@ class _Stage:
                 break
             try:
                 self.run.hooks.stop.check()
-                progress = self._one_step(progress, steps, objective)
+                progress = self._one_step(progress, steps, objective, epochs)
             except StoppedError:
                 # The step that was cut off left no trace: what is saved is the one before it.
                 self._save(progress)
@@ -211,7 +225,9 @@ class _Stage:
         patience = self.config.early_stopping_patience
         return progress.step >= steps or (patience is not None and progress.since_best >= patience)
 
-    def _one_step(self, progress: Progress, steps: int, objective: Objective) -> Progress:
+    def _one_step(
+        self, progress: Progress, steps: int, objective: Objective, epochs: EpochPlan | StreamPlan
+    ) -> Progress:
         job, config = self.run.job, self.config
         begun = time.perf_counter()
         learning_rate = job.learning_rates[progress.stage - 1] * learning_rate_factor(
@@ -220,9 +236,7 @@ class _Stage:
         set_learning_rate(self.optimizer, learning_rate)
         # Dropout is a function of the step, so that nothing about chance has to be saved.
         torch.manual_seed(derive_seed(job.seed, "step", progress.stage, progress.step))
-        chosen = rows_of_step(
-            len(job.rows), config.batch_size, progress.step, seed=derive_seed(job.seed, "stage", progress.stage)
-        )
+        chosen = epochs.rows_of_step(config.batch_size, progress.step)
         packed = build_batches([job.rows[i] for i in chosen], budget=token_budget(config, job.model.device))
         batches = [batch.to(job.model.device) for batch in packed]
         report = train_step(

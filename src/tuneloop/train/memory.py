@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuneloop.data.tokens.block import TokenRow
+import numpy as np
+
 from tuneloop.model.backbone import CausalModel
 from tuneloop.tune.build import Tuned
 from tuneloop.tune.freeze import blocks_of
@@ -68,7 +69,7 @@ def _differentiated_blocks(model: CausalModel) -> int:
     return len(blocks) - min(learning, default=len(blocks))
 
 
-def longest_micro_batch(rows: Sequence[TokenRow], *, budget: int, batch_size: int) -> int:
-    """Tokens of the largest micro-batch that a step over these rows can make."""
-    lengths = sorted((len(row.ids) for row in rows), reverse=True)[:batch_size]
+def longest_micro_batch(row_lengths: Sequence[int] | np.ndarray, *, budget: int, batch_size: int) -> int:
+    """Tokens of the largest micro-batch that a step over rows of these lengths can make."""
+    lengths = np.sort(np.asarray(row_lengths))[::-1][:batch_size].tolist()
     return max(min(budget, sum(lengths)), lengths[0])

@@ -1,25 +1,31 @@
 """Rows as people write them: what is understood, and what is said about the others."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tuneloop.core.errors import DataError
-from tuneloop.data.config import FileSpec
-from tuneloop.data.formats import check_messages, detect_format, parse_messages, require_format
-from tuneloop.data.ledger import Ledger
-from tuneloop.data.rows import read_files, read_rows
-from tuneloop.data.schema import Message, Origin, Row, RowError
+from tuneloop.data.content import Conversation
+from tuneloop.data.formats.check import check_messages
+from tuneloop.data.formats.registry import check_columns, detect_format, parse_example, require_format
+from tuneloop.data.formats.shape import Shape
+from tuneloop.data.schema import Message, RowError
 
 Turns = list[tuple[str, str]]
 
 
-def turns(format_name: str, value: object) -> Turns:
-    messages = parse_messages(format_name, value)
-    check_messages(messages)
-    return [(message.role, message.content) for message in messages]
+def parse(format_name: str, value: object, shape: Shape | None = None) -> tuple[Message, ...]:
+    content = parse_example(format_name, value, shape or Shape()).content
+    assert isinstance(content, Conversation)
+    check_messages(content.messages, content.tools)
+    return content.messages
+
+
+def turns(format_name: str, value: object, shape: Shape | None = None) -> Turns:
+    return [(message.role, message.content) for message in parse(format_name, value, shape)]
 
 
 def refused(format_name: str, value: object) -> tuple[str, str]:
@@ -75,10 +81,10 @@ def test_alpaca(row: dict[str, Any], expected: Turns) -> None:
     ("row", "code", "part"),
     [
         ({"output": "a"}, "missing_key", "'instruction' is missing"),
-        (alpaca(instruction=None), "missing_key", "'instruction' is null"),
+        (alpaca(instruction=None), "missing_key", "'instruction' is missing or null"),
         (alpaca(instruction=" "), "empty_prompt", "turn 1 (user) is empty"),
         ({"instruction": "q"}, "empty_answer", "'output' is missing"),
-        (alpaca(output=None), "empty_answer", "'output' is null"),
+        (alpaca(output=None), "empty_answer", "'output' is missing or null"),
         (alpaca(output=""), "empty_answer", "turn 2 (assistant) is empty"),
         (alpaca(output=" \n\t"), "empty_answer", "turn 2 (assistant) is empty"),
         (alpaca(output=3), "wrong_type", "'output' is a number, not text"),
@@ -173,8 +179,7 @@ def test_weights_of_turns() -> None:
     row = openai("q", "a", "q2", "a2")
     row["messages"][1]["weight"] = 0
     row["messages"][3]["weight"] = 0.5
-    messages = parse_messages("messages", row)
-    check_messages(messages)
+    messages = parse("messages", row)
     assert [message.weight for message in messages] == [1.0, 0.0, 1.0, 0.5]
     row["messages"][3]["weight"] = 0
     assert refused("messages", row)[0] == "no_target"
@@ -182,7 +187,7 @@ def test_weights_of_turns() -> None:
     assert refused("messages", openai("q", "a", weight=0))[0] == "no_target"
 
 
-@pytest.mark.parametrize("weight", [-1, -0.001, "1", None, True, [1], {}])
+@pytest.mark.parametrize("weight", [-1, -0.001, "1", [1], {}, float("nan")])
 def test_weight_that_is_no_number_from_0(weight: object) -> None:
     code, reason = refused("messages", openai("q", "a", weight=weight))
     assert code == "wrong_type"
@@ -197,18 +202,20 @@ def test_weight_of_400_digits() -> None:
     assert refused("messages", openai("q", "a", weight=10**400))[0] == "wrong_type"
 
 
-def test_tool_turns_are_refused_with_a_reason() -> None:
-    call = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
-    code, reason = refused("messages", openai("q", None, tool_calls=call))
-    assert (code, reason) == ("tool_calls", "messages[1] calls tools: tool turns are not read yet")
-    assert refused("messages", openai("q", "a", tool_calls=call))[0] == "tool_calls"
-    row = openai("q", "a")
-    row["messages"].insert(1, {"role": "tool", "content": "42"})
-    code, reason = refused("messages", row)
-    assert code == "unknown_role"
-    assert reason.startswith("messages[1] has the role 'tool'; known are: system, developer, user")
-    # An empty list of calls, as some exports write it, is no call.
-    assert turns("messages", openai("q", "a", tool_calls=[])) == [("user", "q"), ("assistant", "a")]
+@pytest.mark.parametrize(
+    ("last", "weight"),
+    [
+        ({"weight": None}, 1.0),
+        ({"weight": True}, 1.0),
+        ({"train": False, "weight": None}, 0.0),
+        ({"loss": False}, 0.0),
+        ({"loss": 0.5}, 0.5),
+        ({"loss_weight": 3}, 3.0),
+    ],
+)
+def test_weights_of_turns_under_other_names(last: dict[str, Any], weight: float) -> None:
+    messages = parse("messages", openai("q", "a", "q2", "a2", **last))
+    assert [message.weight for message in messages] == [1.0, 1.0, 1.0, weight]
 
 
 @pytest.mark.parametrize(
@@ -233,14 +240,11 @@ def test_unknown_role(role: object, shown: str) -> None:
         assert reason.startswith(f"{name}[1] has the role {shown}; known are: ")
 
 
-@pytest.mark.parametrize("key", ["role", "weight"])
-def test_role_or_weight_nested_deeply(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("key", ["role", "weight", "content", "tool_calls", "name"])
+def test_a_value_nested_deeply(key: str) -> None:
     row = openai("q", "a")
-    row["messages"][0] |= {key: "DEEP"}
-    ledger = Ledger()
-    (tmp_path / "r.jsonl").write_text(json.dumps(row).replace('"DEEP"', "[" * 1000 + "]" * 1000) + "\n")
-    assert list(read_rows(FileSpec(path="r.jsonl"), tmp_path, ledger)) == []
-    assert ledger.problems[0].code in {"unknown_role", "wrong_type"}
+    row["messages"][0] |= {key: json.loads("[" * 900 + "]" * 900)}
+    assert refused("messages", row)[0] in {"unknown_role", "wrong_type", "not_text", "bad_tool_call"}
 
 
 @pytest.mark.parametrize(
@@ -282,19 +286,181 @@ def test_messages_refused(messages: object, code: str) -> None:
     assert refused("sharegpt", {"conversations": messages})[0] == code
 
 
-def test_lone_surrogates(tmp_path: Path) -> None:
+def test_lone_surrogates() -> None:
     assert refused("messages", openai("q\ud83d", "a"))[0] == "lone_surrogate"
+    assert refused("alpaca", alpaca(system="\ud83d")) == (
+        "lone_surrogate",
+        "the system turn has half of a surrogate pair: it is not valid text",
+    )
     # A whole pair is an ordinary character.
-    (tmp_path / "r.json").write_text('[{"instruction": "q", "output": "\\ud83d\\ude00"}]')
-    (row,) = read_rows(FileSpec(path="r.json"), tmp_path, Ledger())
-    assert row.answer() == "😀"
+    assert turns("alpaca", json.loads('{"instruction": "q", "output": "\\ud83d\\ude00"}'))[-1] == ("assistant", "😀")
 
 
-def test_lone_surrogate_in_the_system_turn(tmp_path: Path) -> None:
-    (tmp_path / "r.json").write_text('[{"instruction": "q", "output": "a", "system": "\\ud83d"}]')
-    ledger = Ledger()
-    read_files((FileSpec(path="r.json"),), tmp_path, ledger, keep_duplicates=False)
-    assert [problem.code for problem in ledger.problems] == ["lone_surrogate"]
+def test_alpaca_joins_only_what_has_text() -> None:
+    # As LLaMA-Factory: no line break where one of the two is empty.
+    assert turns("alpaca", alpaca(instruction="", input="ctx")) == [("user", "ctx"), ("assistant", "a")]
+
+
+def test_columns_name_what_the_file_calls_its_fields() -> None:
+    shape = Shape({"instruction": "frage", "output": "antwort"})
+    assert turns("alpaca", {"frage": "q", "input": "ctx", "antwort": "a"}, shape) == [
+        ("user", "q\nctx"),
+        ("assistant", "a"),
+    ]
+    only = Shape(shape.columns, only_columns=True)
+    assert turns("alpaca", {"frage": "q", "input": "ctx", "antwort": "a"}, only) == [("user", "q"), ("assistant", "a")]
+
+
+def test_columns_name_keys_inside_a_turn() -> None:
+    columns = {"messages": "dialog", "messages.role": "who", "messages.content": "says", "messages.weight": "learn"}
+    row = {
+        "dialog": [
+            {"who": "patient", "says": "q", "role": "x"},
+            {"who": "doctor", "says": "a", "learn": True},
+            {"who": "patient", "says": "q2"},
+            {"who": "Doctor", "says": "a2", "learn": False},
+        ]
+    }
+    shape = Shape(columns, only_columns=True, roles={"doctor": "assistant", "Doctor": "assistant", "patient": "user"})
+    for format_name in ("messages", "sharegpt"):
+        messages = parse(format_name, row, shape)
+        assert [(m.role, m.content, m.weight) for m in messages] == [
+            ("user", "q", 1.0),
+            ("assistant", "a", 1.0),
+            ("user", "q2", 1.0),
+            ("assistant", "a2", 0.0),
+        ]
+    with pytest.raises(RowError, match=r"^dialog\[0\] has the role 'patient'; known are: system"):
+        parse("messages", row, Shape(columns))
+
+
+def test_a_role_of_the_file_comes_before_the_usual_one() -> None:
+    row = {"conversations": [{"from": "model", "value": "q"}, {"from": "tool", "value": "a"}]}
+    assert turns("sharegpt", row, Shape(roles={"model": "user", "tool": "assistant"})) == [
+        ("user", "q"),
+        ("assistant", "a"),
+    ]
+
+
+def test_columns_of_another_format_are_refused() -> None:
+    check_columns("messages", {"messages.weight": "w", "tools": "t", "id": "key"}, "f")
+    with pytest.raises(DataError, match=r"^f: alpaca has no field 'messages'"):
+        check_columns("alpaca", {"messages": "m"}, "f")
+
+
+@pytest.mark.parametrize(
+    ("format_name", "row"),
+    [
+        ("alpaca", alpaca()),
+        ("messages", openai("q", "a")),
+        ("sharegpt", {"conversations": openai("q", "a")["messages"]}),
+        ("pairs", {"query": "q", "response": "a"}),
+        ("pairs", {"conversation": [{"human": "q", "assistant": "a"}]}),
+    ],
+)
+@pytest.mark.parametrize("media", ["images", "videos", "audios"])
+def test_rows_with_pictures_films_or_sound_are_left_out(format_name: str, row: dict[str, Any], media: str) -> None:
+    assert refused(format_name, row | {media: ["1.jpg"]}) == ("not_text", f"the row has '{media}': only text is read")
+    for empty in ([], None, ""):
+        assert turns(format_name, row | {media: empty}) == [("user", "q"), ("assistant", "a")]
+
+
+def test_null_is_as_good_as_absent() -> None:
+    # A table has every key in every row.
+    turn = {"from": None, "value": None, "name": None, "tool_calls": None, "tool_call_id": None, "function_call": None}
+    row = {"messages": [turn | each for each in openai("q", "a")["messages"]], "system": None, "tools": None}
+    row |= {"conversations": None}
+    assert turns("messages", row) == turns("sharegpt", row) == [("user", "q"), ("assistant", "a")]
+
+
+def test_a_list_of_turns_kept_as_json_text() -> None:
+    row = {"messages": json.dumps(openai("q", "a")["messages"])}
+    assert turns("messages", row) == [("user", "q"), ("assistant", "a")]
+    assert turns("alpaca", alpaca(history='[["q1", "a1"]]'))[:2] == [("user", "q1"), ("assistant", "a1")]
+    assert refused("messages", {"messages": "[1"})[0] == "missing_key"
+
+
+def test_system_beside_the_messages() -> None:
+    row = openai("q", "a") | {"system": "s"}
+    assert turns("messages", row)[0] == ("system", "s")
+    assert turns("messages", row | {"system": [{"type": "text", "text": "s"}]})[0] == ("system", "s")
+    assert refused("messages", row | {"system": 3})[0] == "wrong_type"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"query": "q", "response": "a"}, [("user", "q"), ("assistant", "a")]),
+        ({"question": "q", "answer": "a"}, [("user", "q"), ("assistant", "a")]),
+        ({"prompt": "q", "response": "a"}, [("user", "q"), ("assistant", "a")]),
+        (
+            {"query": "q", "response": "a", "history": [["q1", "a1"]], "system": "s"},
+            [("system", "s"), ("user", "q1"), ("assistant", "a1"), ("user", "q"), ("assistant", "a")],
+        ),
+        (
+            {"conversation": [{"human": "q", "assistant": "a"}, {"human": "q2", "assistant": "a2"}], "system": "s"},
+            [("system", "s"), ("user", "q"), ("assistant", "a"), ("user", "q2"), ("assistant", "a2")],
+        ),
+        (
+            {"conversation": [{"system": "s", "input": "q", "output": "a"}, {"input": "q2", "output": "a2"}]},
+            [("system", "s"), ("user", "q"), ("assistant", "a"), ("user", "q2"), ("assistant", "a2")],
+        ),
+    ],
+)
+def test_pairs(row: dict[str, Any], expected: Turns) -> None:
+    assert turns("pairs", row) == expected
+    assert detect_format([row]) == "pairs"
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({"response": "a"}, "missing_key"),
+        ({"query": "q"}, "empty_answer"),
+        ({"query": "q", "response": ["a", "b"]}, "wrong_type"),
+        ({"query": "q", "response": "a", "history": "x"}, "wrong_type"),
+        ({"conversation": []}, "no_turns"),
+        ({"conversation": ["q"]}, "wrong_type"),
+        ({"conversation": [{"human": "q"}]}, "empty_answer"),
+        ({"conversation": [{"assistant": "a"}]}, "missing_key"),
+        ({"conversation": [{"input": "q", "output": "a"}, {"system": "s", "input": "q", "output": "a"}]}, "role_order"),
+        ({"conversation": [{"input": "q", "output": "a"}], "system": 1}, "wrong_type"),
+        ({"conversation": [{"input": "q", "output": "a", "output_with_loss": False}]}, "no_target"),
+    ],
+)
+def test_pairs_refused(row: dict[str, Any], code: str) -> None:
+    assert refused("pairs", row)[0] == code
+
+
+def segments(*labelled: tuple[object, object]) -> dict[str, Any]:
+    return {"segments": [{"label": label, "text": text} for label, text in labelled]}
+
+
+def test_segments() -> None:
+    row = segments((False, "q"), (True, "a"), (False, "q2"), (True, "a2"))
+    assert turns("segments", row) == [("user", "q"), ("assistant", "a"), ("user", "q2"), ("assistant", "a2")]
+    assert detect_format([row]) == "segments"
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "part"),
+    [
+        (segments((True, "a")), "segments_order", "segments[0] is labelled"),
+        (segments((False, "q"), (False, "q"), (True, "a")), "segments_order", "segments[1] is not labelled"),
+        (segments((False, "q"), (True, "a"), (True, "b")), "segments_order", "segments[2] is labelled"),
+        (segments((False, "q"), (True, "a"), (False, "q")), "segments_order", "nothing to learn after it"),
+        (segments((0, "q"), (1, "a")), "wrong_type", "a number for a label"),
+        (segments((False, "q"), (True, None)), "missing_key", "segments[1].text"),
+        (segments((False, "q"), (True, "")), "empty_answer", "turn 2"),
+        (segments(), "no_turns", ""),
+        ({"segments": "x"}, "missing_key", "not a list"),
+        ({"segments": ["x"]}, "wrong_type", "segments[0] is text"),
+    ],
+)
+def test_segments_refused(row: dict[str, Any], code: str, part: str) -> None:
+    found, reason = refused("segments", row)
+    assert found == code
+    assert part in reason
 
 
 def test_auto_decides_by_the_keys() -> None:
@@ -302,96 +468,28 @@ def test_auto_decides_by_the_keys() -> None:
     assert detect_format([openai("q", "a")]) == "messages"
     assert detect_format([{"conversations": []}]) == "sharegpt"
     assert detect_format([{"messages": "no list"}, {"instruction": "q"}, 3, None]) == ""
+    # The turns decide where the keys would speak for two.
+    assert detect_format([{"conversations": [{"human": "q", "assistant": "a"}]}]) == "pairs"
+    assert detect_format([{"conversation": openai("q", "a")["messages"], "question": "q", "answer": "a"}]) == "sharegpt"
     # The majority of the first rows, whatever the first one is.
     assert detect_format([{"x": 1}, openai("q", "a"), alpaca(), alpaca()]) == "alpaca"
 
 
 def test_auto_names_what_it_saw() -> None:
-    with pytest.raises(DataError) as caught:
-        require_format("auto", [3, {"prompt": "q", "completion": "a"}], "rows.jsonl")
-    assert str(caught.value) == (
-        "rows.jsonl: no known format; the first row has the keys ['completion', 'prompt']. Known are: alpaca "
-        "(instruction, input, output), sharegpt (conversations), messages (messages)."
-    )
+    with pytest.raises(
+        DataError, match=r"^rows\.jsonl: no known format; the first row has the keys \['x', 'y'\]\. Name one"
+    ):
+        require_format("auto", [3, {"y": "q", "x": "a"}], "rows.jsonl")
     with pytest.raises(DataError, match=r"the first row has the keys \[\]"):
         require_format("auto", [3, "x"], "rows.jsonl")
     assert require_format("sharegpt", [alpaca()], "rows.jsonl") == "sharegpt"
 
 
-def write(folder: Path, *lines: object, name: str = "rows.jsonl") -> FileSpec:
-    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    (folder / name).write_text("\n".join(texts) + "\n")
-    return FileSpec(path=name)
-
-
-def read(spec: FileSpec, folder: Path) -> tuple[list[Row], Ledger]:
-    ledger = Ledger()
-    return list(read_rows(spec, folder, ledger)), ledger
-
-
-def test_one_bad_row_among_good_ones(tmp_path: Path) -> None:
-    spec = write(tmp_path, alpaca(), alpaca(output=3), "{", alpaca(output="b"), name="x.jsonl")
-    rows, ledger = read(spec, tmp_path)
-    assert [(str(row.origin), row.answer()) for row in rows] == [("x.jsonl:1", "a"), ("x.jsonl:4", "b")]
-    first, second = map(str, ledger.problems)
-    assert first == "x.jsonl:2: 'output' is a number, not text [wrong_type]"
-    assert second.startswith("x.jsonl:3: not JSON: ")
-    assert second.endswith(" [not_json]")
-    (file,) = ledger.close(rows)
-    assert (file.path, file.format, file.read, file.kept) == ("x.jsonl", "alpaca", 4, 2)
-    assert file.problems == {"not_json": 1, "wrong_type": 1}
-    assert ledger.problems[0].as_json() == {
-        "file": "x.jsonl",
-        "line": 2,
-        "code": "wrong_type",
-        "reason": "'output' is a number, not text",
-    }
-
-
-def test_a_row_of_another_format_is_left_out(tmp_path: Path) -> None:
-    rows, ledger = read(write(tmp_path, alpaca(), alpaca(), openai("q", "a")), tmp_path)
-    assert len(rows) == 2
-    assert [(problem.origin.line, problem.code) for problem in ledger.problems] == [(3, "missing_key")]
-
-
-def test_the_given_format_is_not_guessed_at(tmp_path: Path) -> None:
-    spec = write(tmp_path, alpaca()).replace(format="messages")
-    rows, ledger = read(spec, tmp_path)
-    assert (rows, [problem.code for problem in ledger.problems]) == ([], ["missing_key"])
-
-
-def test_weight_of_a_file_is_the_weight_of_its_rows(tmp_path: Path) -> None:
-    rows, _ = read(write(tmp_path, alpaca()).replace(weight=0.25), tmp_path)
-    assert [row.weight for row in rows] == [0.25]
-
-
-def test_strict_stops_at_the_first_bad_row(tmp_path: Path) -> None:
-    spec = write(tmp_path, alpaca(), alpaca(output=""), "{")
-    with pytest.raises(DataError, match=r"^rows\.jsonl:2: turn 2 \(assistant\) is empty \[empty_answer\]\. \(data\."):
-        list(read_rows(spec, tmp_path, Ledger(strict=True)))
-
-
-def test_auto_after_32_broken_lines(tmp_path: Path) -> None:
-    rows, ledger = read(write(tmp_path, *["broken"] * 32, alpaca()), tmp_path)
-    assert (len(rows), len(ledger.problems)) == (1, 32)
-    (file,) = ledger.close(rows)
-    assert (file.format, file.read) == ("alpaca", 33)
-
-
-def test_auto_after_31_broken_lines(tmp_path: Path) -> None:
-    rows, ledger = read(write(tmp_path, *["broken"] * 31, alpaca()), tmp_path)
-    assert (len(rows), len(ledger.problems)) == (1, 31)
-
-
-def test_file_of_broken_lines_only(tmp_path: Path) -> None:
-    rows, ledger = read(write(tmp_path, "broken", "{"), tmp_path)
-    assert rows == []
-    (file,) = ledger.close(rows)
-    assert (file.read, file.kept, file.problems) == (2, 0, {"not_json": 2})
-
-
-def test_what_evaluation_asks_and_compares_with() -> None:
-    messages = (Message("system", "s"), Message("user", "q"), Message("assistant", "a"))
-    row = Row(messages, Origin("rows.jsonl", 1))
-    assert row.before_answer() == messages[:2]
-    assert row.answer() == "a"
+@pytest.mark.parametrize("format_name", ["alpaca", "sharegpt", "messages", "pairs", "segments"])
+def test_the_examples_of_the_documentation_are_read(format_name: str) -> None:
+    page = Path(__file__).parents[3] / "docs" / "formats" / f"{format_name}.md"
+    examples = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert examples
+    for example in examples:
+        assert detect_format([json.loads(example)]) == format_name
+        assert turns(format_name, json.loads(example))[-1][0] == "assistant"

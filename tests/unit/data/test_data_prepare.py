@@ -1,6 +1,9 @@
 """From a recipe's data section to token rows: who is left out and why, and that it adds up."""
 
+import atexit
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,13 +21,15 @@ from tuneloop.core.stop import Stop
 from tuneloop.data.config import DataConfig
 from tuneloop.data.contract import load_renderer
 from tuneloop.data.ledger import Ledger
-from tuneloop.data.prepare import PreparedData, hash_rows, prepare_data, summarise
+from tuneloop.data.prepare import PreparedData, prepare_data
 from tuneloop.data.prompt import Renderer
 from tuneloop.data.tokens.block import TokenRow
 from tuneloop.data.schema import Origin, Problem
 
 HIDDEN = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are kind.<|im_end|>\n{% endif %}" + CHATML
 Prepare = Callable[..., PreparedData]
+CACHE = Path(tempfile.mkdtemp(prefix="tuneloop-test-rows-"))
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,7 @@ def renderer(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
 @pytest.fixture
 def prepare(tmp_path: Path, renderer: Renderer) -> Prepare:
     def run(*, seed: int = 0, **section: Any) -> PreparedData:
-        return prepare_data(DataConfig.model_validate(section), tmp_path, renderer, seed=seed)
+        return prepare_data(DataConfig.model_validate(section), tmp_path, renderer, seed=seed, cache=CACHE)
 
     return run
 
@@ -105,8 +110,8 @@ def test_duplicates_name_the_first_row(tmp_path: Path, prepare: Prepare) -> None
     write(tmp_path, "b.jsonl", same, row("two", "b"))
     data = prepare(train=["a.jsonl", {"path": "b.jsonl", "format": "messages"}], eval_fraction=0)
     assert [str(problem) for problem in data.problems[:2]] == [
-        "b.jsonl:2: 'messages' is missing or not a list [missing_key]",
         "a.jsonl:3: the same conversation as a.jsonl:1 [duplicate]",
+        "b.jsonl:2: 'messages' is missing or not a list [missing_key]",
     ]
     assert str(data.problems[2]) == "b.jsonl:1: the same conversation as a.jsonl:1 [duplicate]"
 
@@ -187,7 +192,7 @@ def test_split(
             "max_samples": max_samples,
         }
     )
-    data, again = (prepare_data(config, folder, renderer, seed=seed) for _ in range(2))
+    data, again = (prepare_data(config, folder, renderer, seed=seed, cache=CACHE) for _ in range(2))
     check_sums(data)
     assert (origins(data.train), origins(data.eval)) == (origins(again.train), origins(again.eval))
     wanted = 0 if fraction == 0 else min(max(round(number * fraction), 1), number - 1)
@@ -235,7 +240,7 @@ def test_limits_are_no_bad_rows(tmp_path: Path, prepare: Prepare) -> None:
 def test_limits_above_the_number_of_rows(tmp_path: Path, prepare: Prepare) -> None:
     write(tmp_path, "a.jsonl", *[row(f"q{i}") for i in range(5)])
     data = prepare(train=["a.jsonl"], max_samples=5, max_eval_rows=5, eval_fraction=0.2)
-    assert (len(data.train), len(data.eval), data.problems) == (4, 1, [])
+    assert (len(data.train), len(data.eval), list(data.problems)) == (4, 1, [])
 
 
 def test_overlong_by_one_token(tmp_path: Path, prepare: Prepare) -> None:
@@ -263,23 +268,23 @@ def test_more_tokens_than_the_model_has_positions(tmp_path: Path, cutoff_len: in
     renderer = load_renderer(folder)
     write(tmp_path, "a.jsonl", row("q"), row("q", "x" * 100))
     config = DataConfig.model_validate({"train": ["a.jsonl"], "eval_fraction": 0, "cutoff_len": cutoff_len})
-    data = prepare_data(config, tmp_path, renderer, seed=0)
+    data = prepare_data(config, tmp_path, renderer, seed=0, cache=CACHE)
     assert origins(data.train) == ["a.jsonl:1"]
     assert codes(data) == {"a.jsonl:2": "overlong"}
     limit = "more than the model's own 60 positions" if cutoff_len == 1000 else "more than data.cutoff_len = 30"
     assert limit in data.problems[0].reason
     with pytest.raises(DataError, match="Shorten the row" if cutoff_len == 1000 else "Raise it to"):
-        prepare_data(config.replace(overlong="error"), tmp_path, renderer, seed=0)
+        prepare_data(config.replace(overlong="error"), tmp_path, renderer, seed=0, cache=CACHE)
 
 
 def test_a_row_as_long_as_the_model_s_positions_is_kept(tmp_path: Path, renderer: Renderer) -> None:
     write(tmp_path, "a.jsonl", row("q", "x" * 50))
     config = DataConfig.model_validate({"train": ["a.jsonl"], "eval_fraction": 0})
-    length = len(prepare_data(config, tmp_path, renderer, seed=0).train[0].ids)
+    length = len(prepare_data(config, tmp_path, renderer, seed=0, cache=CACHE).train[0].ids)
     for positions, kept in ((length, True), (length - 1, False)):
         limited = Renderer(renderer.contract, renderer.tokenizer, positions)
         with nullcontext() if kept else pytest.raises(DataError, match="no row is left"):
-            prepare_data(config, tmp_path, limited, seed=0)
+            prepare_data(config, tmp_path, limited, seed=0, cache=CACHE)
 
 
 def test_a_wish_to_stop_is_heard(tmp_path: Path, renderer: Renderer) -> None:
@@ -287,7 +292,7 @@ def test_a_wish_to_stop_is_heard(tmp_path: Path, renderer: Renderer) -> None:
     stop = Stop()
     stop.requested = True
     with pytest.raises(StoppedError):
-        prepare_data(DataConfig.model_validate({"train": ["a.jsonl"]}), tmp_path, renderer, seed=0, stop=stop)
+        prepare_data(DataConfig.model_validate({"train": ["a.jsonl"]}), tmp_path, renderer, seed=0, cache=CACHE, stop=stop)
 
 
 def test_an_answer_is_never_cut(tmp_path: Path, prepare: Prepare, renderer: Renderer) -> None:
@@ -371,7 +376,7 @@ def test_strict_stops(tmp_path: Path, prepare: Prepare, bad: object) -> None:
 
 
 def test_missing_file(prepare: Prepare) -> None:
-    with pytest.raises(DataError, match=r"^nothing\.jsonl: cannot be read"):
+    with pytest.raises(DataError, match=r"^nothing\.jsonl: no such file"):
         prepare(train=["nothing.jsonl"])
 
 
@@ -396,7 +401,7 @@ def test_last_answer_of_weight_0(tmp_path: Path, prepare: Prepare) -> None:
 def test_what_would_be_served_is_checked(tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "a.jsonl", row("one"))
     original = Renderer.encode_prompt
-    monkeypatch.setattr(Renderer, "encode_prompt", lambda *args: np.append(original(*args)[:-1], 7))
+    monkeypatch.setattr(Renderer, "encode_prompt", lambda *args, **options: np.append(original(*args, **options)[:-1], 7))
     with pytest.raises(ContractError, match=r"^a\.jsonl:1: the prompt that serving would feed differs"):
         prepare(train=["a.jsonl"], eval_fraction=0)
 
@@ -405,10 +410,10 @@ def test_hidden_text_is_noted(tmp_path: Path) -> None:
     folder = write_folder_of(tmp_path / "m", make_tokenizer(), eos="<|im_end|>", chat_template=HIDDEN)
     write(tmp_path, "a.jsonl", row("one"))
     config = DataConfig.model_validate({"train": ["a.jsonl"], "eval_fraction": 0})
-    data = prepare_data(config, tmp_path, load_renderer(folder, template="model"), seed=0)
+    data = prepare_data(config, tmp_path, load_renderer(folder, template="model"), seed=0, cache=CACHE)
     (note,) = data.notes
     assert "'You are kind.'" in note
-    assert prepare_data(config, tmp_path, load_renderer(folder, template="auto"), seed=0).notes == ()
+    assert prepare_data(config, tmp_path, load_renderer(folder, template="auto"), seed=0, cache=CACHE).notes == ()
 
 
 def test_ledger_that_does_not_add_up() -> None:
@@ -420,42 +425,3 @@ def test_ledger_that_does_not_add_up() -> None:
     ledger.leave_out(Problem(Origin("a", 1), "code", "reason"))
     (file,) = ledger.close([])
     assert (file.read, file.kept, file.problems) == (1, 0, {"code": 1})
-
-
-def token_row(*ids: int, weights: list[float]) -> TokenRow:
-    return TokenRow(np.array(ids, np.int32), np.array(weights, np.float32), "x:1")
-
-
-def test_summary_by_hand() -> None:
-    rows = [token_row(1, 2, 3, weights=[0, 1, 0.5]), token_row(4, weights=[1]), token_row(5, 6, weights=[0, 1])]
-    summary = summarise(rows)
-    assert (summary.rows, summary.tokens, summary.target_tokens) == (3, 6, 4)
-    assert summary.lengths is not None
-    assert summary.lengths.model_dump() == {
-        "mean": 2.0,
-        "median": 2.0,
-        "p95": pytest.approx(2.9),
-        "longest": 3,
-    }
-    empty = summarise([])
-    assert (empty.rows, empty.tokens, empty.target_tokens, empty.lengths) == (0, 0, 0, None)
-
-
-def test_hash_of_rows_sees_ids_weights_order_and_borders() -> None:
-    one, two = token_row(1, 2, weights=[0, 1]), token_row(3, weights=[1])
-    variants = [
-        [one, two],
-        [two, one],
-        [one],
-        [],
-        [token_row(1, 4, weights=[0, 1]), two],
-        [token_row(1, 2, weights=[0, 0.5]), two],
-        [token_row(1, weights=[0]), token_row(2, 3, weights=[1, 1])],
-        [token_row(1, 2, 3, weights=[0, 1, 1])],
-        # The same bytes but for the border.
-        [token_row(1, weights=[0]), token_row(0, weights=[0])],
-        [token_row(1, 0, weights=[0, 0])],
-    ]
-    assert len({hash_rows(rows) for rows in variants}) == len(variants)
-    # Where a row came from is not part of what is learned.
-    assert hash_rows([TokenRow(one.ids, one.weights, "y:9")]) == hash_rows([one])

@@ -53,16 +53,16 @@ def test_checkpointing_keeps_one_vector_a_block_and_one_block_in_full(tiny_model
 def test_the_largest_micro_batch_that_rows_can_make() -> None:
     rows = random_rows(5)
     lengths = [len(row.ids) for row in rows]
-    assert longest_micro_batch(rows, budget=10_000, batch_size=5) == sum(lengths)
-    assert longest_micro_batch(rows, budget=10_000, batch_size=2) == sum(sorted(lengths)[-2:])
-    assert longest_micro_batch(rows, budget=max(lengths) + 1, batch_size=5) == max(lengths) + 1
-    assert longest_micro_batch(rows, budget=1, batch_size=5) == max(lengths)
+    assert longest_micro_batch([len(row.ids) for row in rows], budget=10_000, batch_size=5) == sum(lengths)
+    assert longest_micro_batch([len(row.ids) for row in rows], budget=10_000, batch_size=2) == sum(sorted(lengths)[-2:])
+    assert longest_micro_batch([len(row.ids) for row in rows], budget=max(lengths) + 1, batch_size=5) == max(lengths) + 1
+    assert longest_micro_batch([len(row.ids) for row in rows], budget=1, batch_size=5) == max(lengths)
 
 
 def test_no_step_makes_a_larger_micro_batch() -> None:
     rows = random_rows(20, longest=60)
     for budget, batch_size in ((64, 4), (100, 7), (1000, 3), (1, 2)):
-        bound = longest_micro_batch(rows, budget=budget, batch_size=batch_size)
+        bound = longest_micro_batch([len(row.ids) for row in rows], budget=budget, batch_size=batch_size)
         for step in range(steps_of_epoch(len(rows), batch_size)):
             chosen = rows_of_step(len(rows), batch_size, step, seed=0)
             batches = build_batches([rows[i] for i in chosen], budget=budget)

@@ -3,6 +3,7 @@
 import pytest
 
 from tuneloop.train.config import StageConfig
+from tuneloop.data.select.order import plain_plan
 from tuneloop.train.loop import steps_of_stage
 from tuneloop.train.schedule import learning_rate_factor
 
@@ -55,4 +56,4 @@ def test_every_step_learns_and_none_above_the_peak(kind: str, warmup_ratio: floa
 def test_steps_of_a_stage(epochs: float, max_steps: int | None, rows: int, batch: int, expected: int) -> None:
     """14 rows in batches of 4 make 4 steps an epoch, the last of 2 rows."""
     stage = StageConfig(num_train_epochs=epochs, max_steps=max_steps, batch_size=batch)
-    assert steps_of_stage(stage, rows) == expected
+    assert steps_of_stage(stage, plain_plan(rows, seed=0)) == expected

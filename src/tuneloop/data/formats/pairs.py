@@ -78,7 +78,8 @@ def require_exchange(content: Content, format_name: str) -> Exchange:
     write_tools(conversation.tools)
     texts = [message.content for message in messages]
     pairs = [[question, answer] for question, answer in zip(texts[::2], texts[1::2], strict=True)]
-    return Exchange(system or "", pairs[:-1], *pairs[-1], conversation.tools)
+    question, answer = pairs.pop()
+    return Exchange(system or "", pairs, question, answer, conversation.tools)
 
 
 def written_around(exchange: Exchange) -> dict[str, Any]:
@@ -120,9 +121,10 @@ def _write(content: Content) -> dict[str, Any]:
 
 
 def _recognises(value: Mapping[str, Any]) -> bool:
-    conversation = value.get("conversation") or value.get("conversations")
-    if isinstance(conversation, list) and conversation and isinstance(conversation[0], Mapping):
-        return any(human in conversation[0] and assistant in conversation[0] for human, assistant in _PAIRS)
+    conversation = next((value[key] for key in ("conversation", "conversations") if key in value), None)
+    if isinstance(conversation, list):
+        first = conversation[0] if conversation else None
+        return isinstance(first, Mapping) and any(names[0] in first and names[1] in first for names in _PAIRS)
     return any(name in value for name in _QUESTIONS) and any(name in value for name in _ANSWERS)
 
 

@@ -7,15 +7,43 @@ from typing import Any
 
 from tuneloop.core.errors import DataError
 from tuneloop.data.content import Example
-from tuneloop.data.formats import alpaca, messages, sharegpt
+from tuneloop.data.formats import (
+    alpaca,
+    cail,
+    critique,
+    disc_law,
+    kto,
+    legal,
+    messages,
+    pairs,
+    preference,
+    prompt_completion,
+    segments,
+    sharegpt,
+    text,
+)
 from tuneloop.data.formats.format import Format
 from tuneloop.data.formats.shape import Shape, keys_of, type_name
 from tuneloop.data.schema import RowError
 
 # The order decides where a row has the keys of two formats: the richer format comes first.
 FORMATS: dict[str, Format] = {
-    format.name: format
-    for format in (messages.FORMAT, sharegpt.FORMAT, alpaca.FORMAT)
+    each.name: each
+    for each in (
+        preference.FORMAT,
+        kto.FORMAT,
+        critique.FORMAT,
+        legal.FORMAT,
+        cail.FORMAT,
+        disc_law.FORMAT,
+        messages.FORMAT,
+        sharegpt.FORMAT,
+        segments.FORMAT,
+        alpaca.FORMAT,
+        prompt_completion.FORMAT,
+        pairs.FORMAT,
+        text.FORMAT,
+    )
 }
 _ROW_FIELDS = ("id", "weight", "score")
 _MOST_WEIGHT = 1_000_000

@@ -55,7 +55,7 @@ class Shape:
         return _first(value, name, *others)
 
     def get_in_turn(self, turn: Mapping[str, Any], name: str, *others: str) -> Any:
-        """A key of a turn: as `columns` calls `messages.NAME`, else one of the usual names; None where there is none."""
+        """A key of a turn: as `columns` calls `messages.NAME`, else by its usual names; None where there is none."""
         mapped = self.columns.get(f"messages.{name}")
         return _first(turn, name, *others) if mapped is None else turn.get(mapped)
 
@@ -94,7 +94,10 @@ class Shape:
 
 def _first(value: Mapping[str, Any], *names: str) -> Any:
     # Tables write null where a row has no such key, so null is as good as absent.
-    return next((value[name] for name in names if value.get(name) is not None), None)
+    for name in names:
+        if (found := value.get(name)) is not None:
+            return found
+    return None
 
 
 def text_of(found: object, name: str, *, required: bool = True, missing: str = "missing_key") -> str:

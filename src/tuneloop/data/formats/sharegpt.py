@@ -1,5 +1,6 @@
 """ShareGPT: `{"conversations": [{"from", "value"}], "system": "...", "tools": "..."}`."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -8,20 +9,28 @@ from tuneloop.data.content import Content
 from tuneloop.data.formats.format import Format
 from tuneloop.data.formats.shape import Shape
 from tuneloop.data.formats.tools import write_arguments, write_tools
-from tuneloop.data.formats.turns import FIELDS, is_call_alone, parse_conversation, require_conversation, written_extras
+from tuneloop.data.formats.turns import (
+    FIELDS,
+    is_call_alone,
+    looks_like_turns,
+    parse_conversation,
+    require_conversation,
+    written_extras,
+)
 from tuneloop.data.schema import Message, RowError, ToolCall
 
+_KEYS = ("conversations", "conversation")
 _NAMES = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
 def _parse(value: Mapping[str, Any], shape: Shape) -> Content:
-    return parse_conversation(value, shape, "conversations", "conversation")
+    return parse_conversation(value, shape, *_KEYS)
 
 
 def _write(content: Content) -> dict[str, Any]:
     conversation = require_conversation(content, "ShareGPT")
     messages = conversation.messages
-    for before, message in zip(messages, messages[1:], strict=False):
+    for before, message in itertools.pairwise(messages):
         if before.role == message.role == "assistant" and is_call_alone(message):
             raise RowError("not_expressible", "two turns of the assistant in a row would be read as one")
     written: dict[str, Any] = {"conversations": [turn for message in messages for turn in _write_message(message)]}
@@ -51,7 +60,7 @@ def _write_call(call: ToolCall) -> dict[str, Any]:
 
 FORMAT = Format(
     name="sharegpt",
-    recognises=lambda value: isinstance(value.get("conversations"), list),
+    recognises=lambda value: any(looks_like_turns(value.get(key)) for key in _KEYS),
     parse=_parse,
     write=_write,
     fields=FIELDS,

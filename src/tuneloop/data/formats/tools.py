@@ -14,12 +14,14 @@ def canonical_json_text(value: object) -> str:
     Not orjson: it has no whole numbers above 64 bits, and stops at half a surrogate pair before the check can name it.
 
     Raises:
-        ValueError: a number is infinite or not a number, or the value is nested too deep.
+        ValueError: it is no JSON value, a number in it is not finite, or it is nested too deep.
     """
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 def parse_tools(found: object, name: str = "tools") -> str:

@@ -12,6 +12,7 @@ from tuneloop.data.schema import Message, RowError, ToolCall
 
 MOST_WEIGHT = 1_000_000
 TURN_FIELDS = tuple(f"messages.{key}" for key in ("role", "content", "weight", "tool_calls", "name", "tool_call_id"))
+_REASONING_ADVICE = "write it into the content, between the marks of the model (<think> and </think> for most)"
 FIELDS = ("messages", "system", "tools", *TURN_FIELDS, *MEDIA_FIELDS)
 
 
@@ -50,6 +51,13 @@ def parse_turns(turns: object, shape: Shape, key: str = "messages") -> tuple[Mes
             else:
                 messages.append(message)
     return tuple(messages)
+
+
+def looks_like_turns(value: object) -> bool:
+    """Whether a list begins with a turn; an empty one may as well."""
+    if not isinstance(value, list):
+        return False
+    return not value or (isinstance(value[0], Mapping) and ("from" in value[0] or "role" in value[0]))
 
 
 def as_list(value: object) -> object:
@@ -113,11 +121,7 @@ def _parse_turn(turn: object, shape: Shape, where: str) -> list[Message]:
 def _refuse_reasoning(turn: Mapping[str, Any], where: str) -> None:
     for key in ("reasoning_content", "thinking"):
         if turn.get(key):
-            raise RowError(
-                "reasoning",
-                f"{where} keeps its reasoning apart ('{key}'): write it into the content between the marks of the "
-                "model, <think> and </think> for most",
-            )
+            raise RowError("reasoning", f"{where} keeps its reasoning apart ('{key}'): {_REASONING_ADVICE}")
 
 
 @dataclass(frozen=True)
@@ -149,12 +153,9 @@ def _read_parts(parts: list[Any], where: str) -> _Body:
         kind = part.get("type") if isinstance(part, Mapping) else None
         match kind:
             case "text":
-                text = part.get("text", part.get("value"))
-                if not isinstance(text, str):
-                    raise RowError("not_text", f"{where} holds something other than text")
-                if text and calls:
+                if calls:
                     raise RowError("bad_tool_call", f"{where} has text after a call; the text comes first")
-                texts.append(text)
+                texts.append(_read_text(part, where))
             case "tool_use":
                 calls += parse_calls(part, where)
             case "tool_call" | "tool_calls":
@@ -162,16 +163,27 @@ def _read_parts(parts: list[Any], where: str) -> _Body:
             case "tool_result":
                 if texts:
                     raise RowError("tool_order", f"{where} has a tool's result after text; the result comes first")
-                call_id = text_of(part.get("tool_use_id"), f"{where}.tool_use_id", required=False)
-                body = _read_body(part.get("content"), where)
-                if body.calls or body.results:
-                    raise RowError("not_text", f"{where} has a tool's result that is not text")
-                results.append(Message("tool", body.text, tool_call_id=call_id))
+                results.append(_read_result(part, where))
             case "reasoning" | "thinking" | "redacted_thinking":
-                raise RowError("reasoning", f"{where} keeps its reasoning apart: write it into the text")
+                raise RowError("reasoning", f"{where} keeps its reasoning apart ('{kind}'): {_REASONING_ADVICE}")
             case _:
                 raise RowError("not_text", f"{where} holds something other than text")
     return _Body("".join(texts), tuple(calls), tuple(results))
+
+
+def _read_text(part: Mapping[str, Any], where: str) -> str:
+    text = part.get("text") if part.get("text") is not None else part.get("value")
+    if not isinstance(text, str):
+        raise RowError("not_text", f"{where} holds something other than text")
+    return text
+
+
+def _read_result(part: Mapping[str, Any], where: str) -> Message:
+    call_id = text_of(part.get("tool_use_id"), f"{where}.tool_use_id", required=False)
+    body = _read_body(part.get("content"), where)
+    if body.calls or body.results:
+        raise RowError("not_text", f"{where} has a tool's result that is not text")
+    return Message("tool", body.text, tool_call_id=call_id)
 
 
 def parse_weight(value: object, where: str) -> float:

@@ -1,18 +1,13 @@
 """Citations of Chinese law in a text: which law, which article, paragraph and item, and where they stand."""
 
+# ruff: noqa: RUF001, RUF002 - Chinese is written with its own punctuation
+
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from tuneloop.data.legal.law_names import (
-    KNOWN_LAWS,
-    LAW_ENDINGS,
-    LONGEST_KNOWN,
-    STATE,
-    looks_like_contract,
-    looks_like_law,
-    normalise_law,
-)
+from tuneloop.data.legal.law_names import looks_like_contract, looks_like_law
+from tuneloop.data.legal.naming import Context, is_contract, named_before
 from tuneloop.data.legal.provision import Provision, format_provision, number_of, plain
 
 # Few, so that a long run of blanks costs no time; a line's end parts 第 from no number.
@@ -23,7 +18,8 @@ _ONE = rf"（?{_S}{_NUMBER}{_S}）?{_SUFFIX}?"
 _AND = r"(?:、|和|与|及|以及|或者?|至|到|-|－|—{1,2}|~|～)"
 _MORE = rf"(?:{_S}(?:{_AND}|(?<=[0-9])[,，](?=[0-9])|(?<=）)(?={_S}（)){_S}{_ONE})"
 # 之一般规定 is no suffix.
-_LEVEL = rf"第{_S}(?P<list>{_ONE}{_MORE}{{0,40}}){_S}(?P<unit>[条款项目])(?:{_S}之{_S}(?P<suffix>[一二三四五六七八九十]{{1,3}}|[0-9]{{1,2}})(?![般些切种旦定致样个半方]))?"
+_OF = rf"(?:{_S}之{_S}(?P<suffix>[一二三四五六七八九十]{{1,3}}|[0-9]{{1,2}})(?![般些切种旦定致样个半方]))?"
+_LEVEL = rf"第{_S}(?P<list>{_ONE}{_MORE}{{0,40}}){_S}(?P<unit>[条款项目]){_OF}"
 _BOOK = r"《(?P<book>[^《》\n]{1,120}(?:《[^《》\n]{1,80}》[^《》\n]{0,80})*)》"
 _TOKEN = re.compile(rf"{_BOOK}|{_LEVEL}")
 _AND_THEN = re.compile(rf"{_S}{_AND}{_S}")
@@ -31,37 +27,18 @@ _BARE_LEVEL = re.compile(rf"(?P<list>{_NUMBER})\s*(?P<unit>条)(?:\s*之\s*(?P<s
 _MEMBER = re.compile(rf"(?P<number>{_NUMBER})\s*）?(?:\s*之\s*(?P<suffix>[一二三四五六七八九十]{{1,3}}|[0-9]{{1,2}}))?")
 _RANGE = re.compile(r"至|到|-|－|—|~|～")
 
-_DEFINITION = re.compile(r"\s*（\s*(?:以?下)?(?:统|合)?简?称(?:为)?\s*[:：]?\s*[《“\"「‘]*(?P<alias>[^《》“”\"「」‘’（）\n]{1,30})")
+_DEFINITION = re.compile(
+    r"\s*（\s*(?:以?下)?(?:统|合)?简?称(?:为)?\s*[:：]?\s*[《“\"「‘]*(?P<alias>[^《》“”\"「」‘’（）\n]{1,30})"
+)
 _BELOW = re.compile(r"\s*(?:的|之|中|中的)?\s*")
 _BESIDE = re.compile(rf"\s*[，,；;]?\s*(?:{_AND}|，|,|；|以及|、\s*(?:和|与|及|以及)|及其)\s*")
 _AFTER_BOOK = re.compile(r"\s*(?:（[^（）\n]{0,40}）)?\s*(?:的|之|中|中的|里的|规定的|附则)?\s*")
-_CONTRACT = re.compile(
-    r"(?:合同|协议|协议书|合同书|契约|章程|条款|约定|保单|遗嘱|手册|制度|起诉书|起诉状|反诉状|答辩状|判决书?|裁定书?|清单|承诺书|保证书|方案"
-    r"|请求|主张|观点|意见书|备忘录|公告|责任书|通知书)(?:书)?(?:里|中|的|之|约定的?|规定的?|中的|里的)?[^\S\n]*$"
-)
-_BACK = re.compile(
-    r"(?:(?<!基)(?<!日)本|该|同|此|上述|前述|前引|上引)(?P<kind>法典|法|条例|规定|解释|办法|细则|规则|公约|规约|决定|通则|纪要|通知|意见)"
-    r"(?:的|之|中|中的|规定的)?[^\S\n]*$"
-)
-_GAP = re.compile(r"[^\S\n]*(?:中的|规定的|的|之|中)?[^\S\n]*$")
-_BRACKET = re.compile(r"（[^（）\n]{1,20}）$")
-_UNKNOWN = re.compile(rf"[\u4e00-\u9fff]{{1,40}}?(?:{LAW_ENDINGS})$")
-_FOREIGN = re.compile(r"(?:德国|法国|美国|英国|日本|韩国|瑞士|意大利|俄罗斯|联邦德国|苏联|和平)$")
-# Words that end what stands before a law's name, where it has no 《》.
-_CUT = re.compile(
-    r".*(?:根据|依据|依照|按照|参照|违反|适用|符合|触犯|参见|属于|以及|或者|包括|我国|现行|关于|援引|遵守|参考|对比|依照了|有关|和|与|及|或|的|了|在|是|由|将|从|即|如|因|而|但|则|若|又|也)"
-)
-_NO_LAW = re.compile(
-    r"(?:方法|做法|看法|说法|想法|无法|合法|违法|非法|司法|执法|立法|用法|书法|依法|守法|普法|手法|语法|算法|疗法|枪法|戏法"
-    r"|相关法|有关法|相关规定|有关规定|法律规定|以上规定|上述规定|前述规定|下列规定|如下规定|本节规定|本章规定|前款规定|前条规定|特别规定|明确规定)$"
-)
-_FEWEST = 3
 # What is counted with 条 and is no article, and ordinals of other things.
 _OTHER_THING = re.compile(
-    r"\s*(?:短信|建议|意见|理由|信息|消息|微信|评论|路|线|街|船|鱼|狗|裤|腿|证据|生产线|铁路|措施|原因|请求|主张|航线|视频|微博|记录)"
+    r"(?:短信|建议|意见|理由|信息|消息|微信|评论|路|线|街|船|鱼|狗|裤|腿|证据|生产线|铁路|措施|原因|请求|主张|航线|视频|微博|记录)"
 )
 _SAYS = re.compile(r"\s*(?:的|之|所|中|明确|也)*(?:规定|之规定|所列|所述|情形|[，,。；;：:、）])")
-_SAME = re.compile(r"(?:同|该|本)(?:条|款)(?:的|之|中)?\s*$")
+_SAME = re.compile(r"(?:同|该|本)(?:条|款)(?:的|之|中)?\s*\Z")
 _CONTEXT = 45
 _WIDEST_RANGE = 300
 _RANKS = {"条": 0, "款": 1, "项": 2, "目": 3}
@@ -194,79 +171,27 @@ def _read_level(reader: _Reader, match: re.Match[str]) -> int:
 
 def _find_law(reader: _Reader, match: re.Match[str], gap: str, *, is_chained: bool) -> bool:
     """Decide which law an article is of; False where it is none of any."""
-    reader.start = reader.start if reader.book else match.start()
     if reader.book and _AFTER_BOOK.fullmatch(gap):
-        if looks_like_contract(reader.book):
-            return False
-        if reader.law != reader.book:
+        if not looks_like_contract(reader.book) and reader.law != reader.book:
             reader.name_law(reader.book)
-        return True
+        return bool(reader.law)
     reader.start = match.start()
     if is_chained:
         return reader.here is not None
     before = reader.text[max(reader.end, match.start() - _CONTEXT) : match.start()]
-    if _CONTRACT.search(before):
+    if is_contract(before):
         reader.forget()
         return False
-    named = _named_before(reader, before)
+    named = named_before(before, Context(reader.laws, reader.names, reader.own))
     if named is not None:
-        name, size = named
-        if not name:
-            return False
-        reader.start = match.start() - size
-        reader.name_law(name)
-        return True
+        if named.law:
+            reader.start = match.start() - named.size
+            reader.name_law(named.law)
+        return bool(named.law)
     if reader.own and "。" in gap:
         reader.name_law(reader.own)
-    if not reader.law or _OTHER_THING.match(reader.text, match.end()):
-        return False
-    return not _is_heading(reader.text, match)
-
-
-def _named_before(reader: _Reader, before: str) -> tuple[str, int] | None:
-    """The law that is named without 《》 directly before an article, and the characters that its name takes.
-
-    None where no name stands there; an empty name where something stands there that is no law we can name.
-    """
-    gap = _GAP.search(before)
-    stem = before[: gap.start()] if gap else before
-    tail = len(before) - len(stem)
-    bracket = _BRACKET.search(stem)
-    core = stem[: bracket.start()] if bracket else stem
-    for alias in sorted(reader.names, key=len, reverse=True):
-        if stem.endswith(alias):
-            return reader.names[alias], len(alias) + tail
-    for size in range(min(len(core), LONGEST_KNOWN), 1, -1):
-        name = core[-size:]
-        if name not in KNOWN_LAWS:
-            continue
-        head = core[:-size]
-        foreign = _FOREIGN.search(head)
-        if foreign:
-            name = foreign.group() + name
-        elif head.endswith(STATE):
-            name = STATE + name
-        name += bracket.group() if bracket else ""
-        return name, len(name) + tail
-    back = _BACK.search(before)
-    if back and back.group().startswith("本") and reader.own:
-        return reader.own, len(before) - back.start()
-    if back:
-        law = next((law for law in reversed(reader.laws) if _is_kind(law, back["kind"])), "")
-        return law, len(before) - back.start()
-    unknown = _UNKNOWN.search(core)
-    if not unknown:
-        return None
-    name = _CUT.sub("", unknown.group())
-    if len(name) < _FEWEST or _NO_LAW.search(name):
-        return "", 0
-    name += bracket.group() if bracket else ""
-    return name, len(name) + tail
-
-
-def _is_kind(law: str, kind: str) -> bool:
-    name = re.sub(r"（[^（）]*）$", "", normalise_law(law))
-    return name.endswith((kind, "法典", "宪法") if kind == "法" else kind)
+    is_other = bool(_OTHER_THING.match(reader.text, match.end())) or _is_heading(reader.text, match)
+    return bool(reader.law) and not is_other
 
 
 def _is_heading(text: str, match: re.Match[str]) -> bool:
@@ -287,7 +212,7 @@ def _find_article(reader: _Reader, match: re.Match[str], gap: str, rank: int) ->
     same = _SAME.search(gap)
     near = "\n" not in gap and (rank == 1 or "。" not in gap)
     reader.start = match.start() - (len(gap) - same.start() if same else 0)
-    return bool(same) or (near and bool(_SAYS.match(reader.text, match.end())) and not _CONTRACT.search(gap))
+    return bool(same) or (near and bool(_SAYS.match(reader.text, match.end())) and not is_contract(gap[-_CONTEXT:]))
 
 
 def _members(match: re.Match[str]) -> list[tuple[int, int]]:

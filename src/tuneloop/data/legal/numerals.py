@@ -1,5 +1,7 @@
 """Chinese numerals to numbers and back, as articles of law are counted: 一百三十三 is 133."""
 
+# ruff: noqa: RUF001 - the other sign of zero is a digit here
+
 MOST = 99_999_999
 _DIGITS = "零一二三四五六七八九"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)} | {"〇": 0, "○": 0, "两": 2}

@@ -1,5 +1,7 @@
 """One place in a law: article, paragraph, item, sub-item; how Chinese writes it and how it is read."""
 
+# ruff: noqa: RUF001, RUF002 - Chinese is written with its own punctuation
+
 import re
 from dataclasses import dataclass
 
@@ -50,7 +52,7 @@ class Provision:
 
 
 def plain(text: str) -> str:
-    """Full-width digits, ㈠, ASCII brackets and 條 in the form that is read here; every character stays in its place."""
+    """Full-width digits, ㈠, ASCII brackets and 條 in the form that is read here; no character changes its place."""
     return text.translate(_PLAIN)
 
 

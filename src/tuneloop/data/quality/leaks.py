@@ -7,14 +7,14 @@ from typing import Literal
 import numpy as np
 
 from tuneloop.core.errors import ConfigError
-from tuneloop.data.quality.minhash import Banding, band_keys, banding_for, may_reach, signatures
-from tuneloop.data.quality.near import check_threshold, jaccard
+from tuneloop.data.quality.minhash import Banding, band_keys, banding_for, estimates, least_estimate, signatures
+from tuneloop.data.quality.near import check_threshold, jaccard, shingle_sets
 from tuneloop.data.quality.ngrams import SharedRuns
 from tuneloop.data.quality.shingles import normalise
 from tuneloop.data.quality.texts import BATCH_CHARACTERS, batched, ranges, split_by_size
 
 _NEIGHBOURS = 16
-"""In a bucket of more held-out rows than this, a training row is compared with the nearest ones."""
+"""A training row is compared with at most this many held-out rows: the nearest of a bucket, the nearest of all."""
 _PAIRS_AT_ONCE = 1 << 14
 _CHARACTERS_AT_ONCE = 1 << 22
 _KINDS: tuple[Literal["exact", "near", "ngram"], ...] = ("exact", "near", "ngram")
@@ -157,25 +157,32 @@ class _NearIndex:
         for part in split_by_size(sizes, _CHARACTERS_AT_ONCE, _PAIRS_AT_ONCE):
             ours, place = np.unique(pairs[part, 0], return_inverse=True)
             theirs, other = np.unique(pairs[part, 1], return_inverse=True)
-            both = [normal[i] for i in ours.tolist()] + [self.texts[i] for i in theirs.tolist()]
-            similarity[part] = jaccard(both, np.stack([place, len(ours) + other], axis=1))
+            sets = shingle_sets([normal[i] for i in ours.tolist()] + [self.texts[i] for i in theirs.tolist()])
+            similarity[part] = jaccard(sets, np.stack([place, len(ours) + other], axis=1))
         reached = similarity >= self.threshold
         return pairs[reached, 0], pairs[reached, 1], similarity[reached]
 
     def _candidates(self, normal: list[str]) -> np.ndarray:
         signatures_NH = signatures(normal, self.seed)
-        found = [np.empty(0, dtype=np.int64)]
         keys = band_keys(signatures_NH, self.plan, 0)
+        found = [np.empty(0, dtype=np.int64)]
         for band, bucket in enumerate(self.buckets):
             next_keys = band_keys(signatures_NH, self.plan, band + 1)
             rows, numbers = bucket.neighbours(keys, next_keys)
-            for start in range(0, len(rows), _PAIRS_AT_ONCE):
-                a, b = rows[start : start + _PAIRS_AT_ONCE], numbers[start : start + _PAIRS_AT_ONCE]
-                keep = may_reach(signatures_NH[a], self.signatures_EH[b], self.threshold)
-                found.append(a[keep] << 32 | b[keep])
+            found.append(rows << 32 | numbers)
             keys = next_keys
         pairs = np.unique(np.concatenate(found))
-        return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)
+        rows, numbers = pairs >> 32, pairs & 0xFFFFFFFF
+        estimate = np.empty(len(pairs))
+        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+            part = slice(start, start + _PAIRS_AT_ONCE)
+            estimate[part] = estimates(signatures_NH[rows[part]], self.signatures_EH[numbers[part]])
+        order = np.lexsort((-estimate, rows))
+        order = order[estimate[order] >= least_estimate(self.threshold)]
+        rows, numbers = rows[order], numbers[order]
+        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        best = rank < _NEIGHBOURS
+        return np.stack([rows[best], numbers[best]], axis=1)
 
 
 def _findings(train: np.ndarray, numbers: np.ndarray, kind: str, similarity: np.ndarray) -> np.ndarray:

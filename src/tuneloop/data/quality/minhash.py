@@ -1,4 +1,4 @@
-"""Signatures of texts that agree about as often as the texts are similar, and the bands that bring like ones together."""
+"""Signatures that agree as often as their texts are similar, and the bands that bring similar texts together."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ def signatures(normal: list[str], seed: int) -> np.ndarray:
     Rensa computes them by fast similarity sketching (Dahlgaard, Knudsen, Thorup 2017, arXiv:1704.04370). Half of
     each number is enough: two that differ look equal once in 65,536.
     """
-    from rensa import RMinHash
+    from rensa import RMinHash  # pyrefly: ignore[missing-module-attribute]  compiled, without stubs
 
     hashes, starts = shingle_hashes(normal)
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, starts.astype(np.uint64), NUM_HASHES, seed)
@@ -59,10 +59,11 @@ def band_keys(signatures_NH: np.ndarray, plan: Banding, band: int) -> np.ndarray
     return keys
 
 
-def may_reach(left_PH: np.ndarray, right_PH: np.ndarray, threshold: float) -> np.ndarray:
-    """Whether pairs of signatures leave it possible that the texts reach the threshold, bool [P].
+def estimates(left_PH: np.ndarray, right_PH: np.ndarray) -> np.ndarray:
+    """The similarity of pairs of texts as their signatures tell it, float64 [P]."""
+    return (left_PH == right_PH).mean(axis=1)
 
-    Wrong for one pair in thousands at the threshold: the estimate is allowed 3.5 standard errors below it.
-    """
-    error = (threshold * (1 - threshold) / NUM_HASHES) ** 0.5
-    return (left_PH == right_PH).mean(axis=1) >= threshold - 3.5 * error
+
+def least_estimate(threshold: float) -> float:
+    """The estimate below which a pair is not worth an exact comparison: 3.5 standard errors below the threshold."""
+    return threshold - 3.5 * (threshold * (1 - threshold) / NUM_HASHES) ** 0.5

@@ -1,23 +1,30 @@
 """Finds rows that say almost the same: exact copies, and pairs whose texts share most of their shingles."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from tuneloop.core.errors import ConfigError
-from tuneloop.data.quality.minhash import NUM_HASHES, Banding, band_keys, banding_for, may_reach, signatures
+from tuneloop.data.quality.minhash import (
+    NUM_HASHES,
+    Banding,
+    band_keys,
+    banding_for,
+    estimates,
+    least_estimate,
+    signatures,
+)
 from tuneloop.data.quality.shingles import shingle_hashes
-from tuneloop.data.quality.texts import BATCH_CHARACTERS, TextStore, duplicate_groups, ranges, split_by_size
+from tuneloop.data.quality.texts import BATCH_CHARACTERS, TextStore, duplicate_groups, split_by_size
 
 NEIGHBOURS = 16
 """In a bucket of more rows than this, each is compared with that many next ones, not with all."""
-_NEIGHBOURS_IN_A_FLOOD = 2
-_FLOOD = 16
-"""Candidates a row, from which on further bands only look at the nearest neighbours: memory stays bounded."""
+CROWD = 32
+"""A pair of rows that both have this many candidates already is not looked at again: work stays linear."""
 _PAIRS_AT_ONCE = 1 << 15
-_SHINGLES_AT_ONCE = 1 << 22
-_HASH_BITS = np.uint64(48)
+_SHINGLES_AT_ONCE = 1 << 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class NearDuplicates:
     num_rows: int
     pairs: np.ndarray
     """int64 [P, 2]: a < b, in order. Of exact copies, each is paired with the first, which stands for all of them.
-    In a crowd (more than 17 rows in a bucket) not every pair is listed, but `clusters` joins the crowd."""
+    In a crowd (more than 17 rows alike) not every pair is listed, but `clusters` joins the crowd."""
     similarity: np.ndarray
     """float64 [P]: the Jaccard similarity of the shingles; 1.0 for an exact copy."""
 
@@ -98,26 +105,29 @@ def _all_signatures(store: TextStore, rows: np.ndarray, seed: int) -> np.ndarray
 def _candidates(signatures_NH: np.ndarray, threshold: float) -> np.ndarray:
     """Pairs that share a bucket and may reach the threshold, each as `a << 32 | b`, a < b, sorted, int64."""
     plan = banding_for(threshold)
+    num = len(signatures_NH)
     found = np.empty(0, dtype=np.int64)
     for band in range(plan.bands):
-        neighbours = NEIGHBOURS if len(found) <= _FLOOD * len(signatures_NH) else _NEIGHBOURS_IN_A_FLOOD
-        pairs = _bucket_pairs(signatures_NH, plan, band, neighbours)
+        degree = np.bincount(found >> 32, minlength=num) + np.bincount(found & 0xFFFFFFFF, minlength=num)
+        pairs = _bucket_pairs(signatures_NH, plan, band, degree >= CROWD)
         found = np.union1d(found, pairs[_may_reach(signatures_NH, pairs, threshold)])
     return found
 
 
-def _bucket_pairs(signatures_NH: np.ndarray, plan: Banding, band: int, neighbours: int) -> np.ndarray:
+def _bucket_pairs(signatures_NH: np.ndarray, plan: Banding, band: int, is_crowded: np.ndarray) -> np.ndarray:
     """The pairs that one band brings together, unchecked."""
     keys = band_keys(signatures_NH, plan, band)
     # Inside a bucket the next band orders the rows, so that in a crowd the most similar ones are neighbours.
     order = np.lexsort((band_keys(signatures_NH, plan, band + 1), keys))
     keys = keys[order]
     found = [np.empty(0, dtype=np.int64)]
-    for distance in range(1, neighbours + 1):
+    for distance in range(1, NEIGHBOURS + 1):
         places = np.flatnonzero(keys[distance:] == keys[:-distance])
         if not places.size:
             break
         left, right = order[places], order[places + distance]
+        wanted = ~(is_crowded[left] & is_crowded[right])
+        left, right = left[wanted], right[wanted]
         found.append(np.minimum(left, right) << 32 | np.maximum(left, right))
     return np.concatenate(found)
 
@@ -127,42 +137,48 @@ def _may_reach(signatures_NH: np.ndarray, pairs: np.ndarray, threshold: float) -
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
         part = pairs[start : start + _PAIRS_AT_ONCE]
         left, right = signatures_NH[part >> 32], signatures_NH[part & 0xFFFFFFFF]
-        result[start : start + _PAIRS_AT_ONCE] = may_reach(left, right, threshold)
+        result[start : start + _PAIRS_AT_ONCE] = estimates(left, right) >= least_estimate(threshold)
     return result
 
 
 def _similarities(store: TextStore, pairs: np.ndarray) -> np.ndarray:
-    """The exact similarity of each pair [P], in batches of bounded memory."""
+    """The exact similarity of each pair [P], which come in order; the sets held at once are bounded."""
     result = np.empty(len(pairs))
-    sizes = store.sizes(pairs[:, 0]) + store.sizes(pairs[:, 1])
-    for part in split_by_size(sizes, _SHINGLES_AT_ONCE, _PAIRS_AT_ONCE):
+    rows = np.unique(pairs)
+    if store.sizes(rows).sum() <= _SHINGLES_AT_ONCE:
+        parts = [slice(0, len(pairs))]
+    else:
+        sizes = store.sizes(pairs[:, 0]) + store.sizes(pairs[:, 1])
+        parts = split_by_size(sizes, _SHINGLES_AT_ONCE, len(pairs))
+    for part in parts:
         rows, places = np.unique(pairs[part], return_inverse=True)
-        texts = store.take(rows)
-        result[part] = jaccard(texts, places.reshape(-1, 2))
+        sets: list[np.ndarray] = []
+        for batch in split_by_size(store.sizes(rows), BATCH_CHARACTERS):
+            sets += shingle_sets(store.take(rows[batch]))
+        result[part] = jaccard(sets, places.reshape(-1, 2))
     return result
 
 
-def jaccard(normal: list[str], pairs: np.ndarray) -> np.ndarray:
-    """The Jaccard similarity of the shingles of pairs of normalised texts, float64 [P]; at most 32,768 pairs.
-
-    Sets are compared by 48 bits of each hash: for two texts of 200 shingles one figure in 10^9 is off by one
-    shingle.
-    """
+def shingle_sets(normal: list[str]) -> list[np.ndarray]:
+    """The different shingle hashes of each normalised text, sorted, uint64."""
     hashes, starts = shingle_hashes(normal)
-    row = np.repeat(np.arange(len(normal), dtype=np.uint64), np.diff(starts))
-    elements = np.unique((row << _HASH_BITS) | (hashes >> np.uint64(16)))
-    bounds = np.searchsorted(elements >> _HASH_BITS, np.arange(len(normal) + 1, dtype=np.uint64))
-    sizes = np.diff(bounds)[pairs]
-    members = np.sort(np.concatenate([_of_pairs(elements, bounds, pairs[:, side]) for side in (0, 1)]))
-    shared = members[1:][members[1:] == members[:-1]] >> _HASH_BITS
-    common = np.bincount(shared.astype(np.int64), minlength=len(pairs))
-    return common / (sizes.sum(axis=1) - common)
+    bounds = starts.tolist()
+    return [np.unique(hashes[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
-def _of_pairs(elements: np.ndarray, bounds: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The elements of the row on one side of each pair, marked with the number of the pair."""
-    counts = bounds[rows + 1] - bounds[rows]
-    places = ranges(bounds[rows], counts)
-    pair = np.repeat(np.arange(len(rows), dtype=np.uint64), counts)
-    low_bits = (np.uint64(1) << _HASH_BITS) - np.uint64(1)
-    return (pair << _HASH_BITS) | (elements[places] & low_bits)
+def jaccard(sets: list[np.ndarray], pairs: np.ndarray) -> np.ndarray:
+    """The Jaccard similarity of pairs of sets of hashes, float64 [P]; pairs [P, 2] with equal first ones together.
+
+    Hashes have 64 bits, so that a figure is off by a shingle less than once in 10^14 pairs of 200 shingles.
+    """
+    result = np.empty(len(pairs))
+    cuts = np.flatnonzero(np.diff(pairs[:, 0], prepend=-1, append=-1)).tolist()
+    for start, stop in itertools.pairwise(cuts):
+        ours = sets[pairs[start, 0]]
+        theirs = [sets[place] for place in pairs[start:stop, 1]]
+        sizes = np.array([len(other) for other in theirs])
+        elements = np.concatenate(theirs)
+        places = np.minimum(np.searchsorted(ours, elements), len(ours) - 1)
+        common = np.add.reduceat(ours[places] == elements, np.cumsum(sizes) - sizes, dtype=np.int64)
+        result[start:stop] = common / (len(ours) + sizes - common)
+    return result

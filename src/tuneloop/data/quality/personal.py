@@ -25,16 +25,20 @@ KIND_MEANINGS: dict[Kind, tuple[str, str]] = {
 
 _RANK = {kind: rank for rank, kind in enumerate(KIND_MEANINGS)}
 
-# Clean text is told from the rest by these: most text has no digit at all, and what has one is rarely near a number
-# of seven digits or a digit that touches a letter.
+# Clean text is told from the rest by these: most text has no digit at all, and what has one rarely has seven of them
+# together, or one inside a long word.
 _DIGIT = re.compile("[0-9０-９]")
-_NUMBER = re.compile(
-    r"[0-9０-９](?:"
+_SEVEN = (
     r"(?:[ ()./\-\u00a0\u2010-\u2015\u2212－．（）　]{0,2}[0-9０-９]){6}"
     r"|[0-9０-９]{0,2}[.．][0-9０-９]{1,3}[.．][0-9０-９]{1,3}[.．][0-9０-９]"
-    r"|[0-9a-fA-F]{3}:[0-9a-fA-F]{0,4}:)"
+    r"|[0-9a-fA-F]{3}:[0-9a-fA-F]{0,4}:"
 )
-_MIXED = re.compile(r"[0-9０-９](?:[A-Za-z_!@#$%^&*~+/=-]|(?<=[A-Za-z_!@#$%^&*~+/=-].))", re.DOTALL)
+# A digit of a password of eight characters has four of the others on one side.
+_SIGN = "[0-9A-Za-z０-９_!@#$%^&*~+/=-]"
+_LONG = f"{_SIGN}{{4}}|(?<={_SIGN}{{4}}.)"
+_EITHER = re.compile(f"[0-9０-９](?:{_LONG}|{_SEVEN})")
+_NUMBER = re.compile(f"[0-9０-９](?:{_SEVEN})")
+_WORD = re.compile(f"[0-9０-９](?:{_LONG})")
 
 # Full-width characters, and the spaces and dashes that people put into numbers, one character for one.
 _PLAIN = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -47,21 +51,17 @@ def find_personal(text: str) -> list[Found]:
     Patterns, check digits and number ranges only: names of people and street addresses are not looked for.
     """
     digit = _DIGIT.search(text)
+    suspect = _EITHER.search(text, digit.start()) if digit else None
     has_at = "@" in text or "＠" in text
-    if digit is None and not has_at:
-        return []
-    start = digit.start() if digit else len(text)
-    has_number = _NUMBER.search(text, start) is not None
-    has_mixed = _MIXED.search(text, start) is not None
-    if not (has_at or has_number or has_mixed):
+    if suspect is None and not has_at:
         return []
     plain = text if text.isascii() else text.translate(_PLAIN)
     found: list[Found] = []
     if has_at:
         found += find_addresses(plain)
-    if has_number:
+    if suspect and _NUMBER.search(text, suspect.start()):
         found += find_numbers(plain)
-    if has_mixed:
+    if suspect and _WORD.search(text, suspect.start()):
         found += find_keys(plain)
     return _without_overlaps(found)
 

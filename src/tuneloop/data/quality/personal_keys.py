@@ -20,40 +20,45 @@ _BY_PREFIX: tuple[tuple[str, str], ...] = (
     ("ghr_", r"ghr_[0-9A-Za-z]{36,255}"),
     ("github_pat_", r"github_pat_[0-9A-Za-z_]{22,255}"),
     ("glpat-", r"glpat-[0-9A-Za-z_-]{20,64}"),  # GitLab
-    ("sk-", r"sk-[0-9A-Za-z_-]{20,255}"),  # OpenAI, Anthropic (sk-ant-), DeepSeek and others
+    ("sk-", r"sk-(?=[0-9A-Za-z_-]{0,40}[0-9A-Za-z]{12})[0-9A-Za-z_-]{20,255}"),  # OpenAI, Anthropic (sk-ant-), DeepSeek and others
     ("k_live_", r"[rs]k_live_[0-9A-Za-z]{16,255}"),  # Stripe
     ("AIza", r"AIza[0-9A-Za-z_-]{35}"),  # Google
     ("xox", r"xox[abeoprs]-[0-9A-Za-z-]{10,255}"),  # Slack
     ("eyJ", r"eyJ[0-9A-Za-z_-]{8,4096}\.eyJ[0-9A-Za-z_-]{8,8192}\.[0-9A-Za-z_-]{8,1024}"),  # RFC 7519
     ("hf_", r"hf_[0-9A-Za-z]{30,64}"),  # Hugging Face
 )
-_COMPILED = tuple((prefix, re.compile(rf"(?<![0-9A-Za-z_]){pattern}(?![0-9A-Za-z])")) for prefix, pattern in _BY_PREFIX)
+_COMPILED = tuple((prefix, re.compile(rf"(?<![0-9A-Za-z_-]){pattern}(?![0-9A-Za-z])")) for prefix, pattern in _BY_PREFIX)
 
 _BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_BODY = re.compile(r"(?:[0-9A-Za-z+/=\s:,.()-]|\\[nr])*")
+_END = re.compile(r"-----END [A-Z0-9 ]{1,48}-----")
+_LINES = re.compile(r"(?:(?:\s|\\[nr])*[0-9A-Za-z+/=]{32,})*")
+_MAX_BLOCK = 16_384
 
-# Parts of the names below, in the spellings that occur: a search for these is cheaper than the pattern.
+# Parts of the names below: a search for these in lower case is cheaper than the pattern.
 _TELLING = (
-    *("assw", "ASSW", "pwd", "PWD", "ecret", "ECRET", "oken", "OKEN", "earer "),
-    *("pi_key", "piKey", "PI_KEY", "pi-key", "pi key", "PI key", "pikey", "ccess_key", "ccessKey", "CCESS_KEY"),
-    *("密码", "口令", "密钥", "令牌"),
+    *("passw", "pwd", "secret", "token", "bearer ", "api_key", "api-key", "api key", "apikey"),
+    *("access_key", "access-key", "accesskey", "密码", "口令", "密钥", "令牌"),
 )
 _ASSIGNED = re.compile(
     r"(?:password|passwd|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|api[_ -]?key|access[_-]?key|token|密码|口令|密钥|令牌)"
-    r"[\"'`]?[ \t]{0,4}(?:[:=]|=>|是|为)[ \t]{0,4}"
+    r"[\"'`]?[ \t]{0,4}(?:[:=]|=>|是|为){1,2}[ \t]{0,4}"
     r"(?:(?P<quote>[\"'`])(?P<quoted>[^\s\"'`<>{}()]{8,128})(?P=quote)|(?P<bare>[0-9A-Za-z_+/=!@#$%^&*~.-]{8,256}))",
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"\b[Bb]earer (?P<bare>[0-9A-Za-z_+/=~.-]{20,2048})")
 _EXAMPLE = re.compile(
-    r"example|your|xxxx|\*\*\*|changeme|placeholder|dummy|sample|test|demo|passw|secret|abc123|123456|qwerty|"
-    r"user|admin|hello|my_|random|string|\.\.\.",
+    r"example|your|xxxx|\*\*\*|changeme|placeholder|dummy|sample|test|demo|pass|secret|abc|123456|qwerty|"
+    r"user|admin|hello|my_|random|string|token|\.\.\.",
     re.IGNORECASE,
 )
 
 
+# As people replace letters: pa$$w0rd.
+_LETTERS = str.maketrans("$@0134578", "saoleastb")
+
+
 def find_keys(text: str) -> list[Found]:
-    """Keys and passwords of a text; every one of them has a digit that touches a letter or a sign."""
+    """Keys and passwords of a text; every one of them has a digit."""
     found = [
         Found("key", match.start(), match.end())
         for prefix, pattern in _COMPILED
@@ -63,21 +68,24 @@ def find_keys(text: str) -> list[Found]:
     ]
     if "-----BEGIN" in text:
         found += _find_blocks(text)
-    if any(part in text for part in _TELLING):
+    lowered = text.lower()
+    if any(part in lowered for part in _TELLING):
         found += _find_assigned(text)
     return found
 
 
 def _find_blocks(text: str) -> Iterator[Found]:
     """Private keys, from the line that begins them to the one that ends them, or to where the key was cut off."""
-    end = 0
-    while begin := _BEGIN.search(text, end):
-        body = _BODY.match(text, begin.end())
-        assert body is not None, "an empty body matches too"
-        end = max(begin.end(), text.rfind("-----", begin.end(), body.end()))
-        closing = re.compile(r"-----END [A-Z0-9 ]{0,48}-----").search(text, begin.end(), body.end())
-        end = closing.end() if closing else body.end()
-        if sum(map(str.isalnum, text[begin.end() : end])) >= 2 * len("END PRIVATE KEY"):
+    closing = _END.search(text)
+    for begin in _BEGIN.finditer(text):
+        while closing is not None and closing.start() < begin.end():
+            closing = _END.search(text, closing.end())
+        if closing is not None and "-----BEGIN" not in text[begin.end() : closing.start()][:_MAX_BLOCK]:
+            end, body = closing.end(), text[begin.end() : closing.start()]
+        else:
+            lines = _LINES.match(text, begin.end())
+            end, body = (lines.end(), lines[0]) if lines else (begin.end(), "")
+        if len(body) <= _MAX_BLOCK and re.search("[0-9A-Za-z+/]{32}", body):
             yield Found("key", begin.start(), end)
 
 
@@ -96,7 +104,9 @@ def _is_secret(value: str, *, is_bare: bool) -> bool:
 
     Without quotes it may be an expression of a program, so that it has to be long and mixed.
     """
-    if len(value) < 8 or _EXAMPLE.search(value) or not (re.search("[0-9]", value) and re.search("[A-Za-z]", value)):
+    if len(value) < 8 or not (re.search("[0-9]", value) and re.search("[A-Za-z]", value)):
+        return False
+    if len(value) < 32 and (_EXAMPLE.search(value) or _EXAMPLE.search(value.translate(_LETTERS))):
         return False
     if not is_bare:
         return _is_random(value, bits=2.75)

@@ -21,10 +21,8 @@ _SPACE_BESIDE_DENSE = re.compile(rf"(?<=[{_DENSE}]) | (?=[{_DENSE}])")
 _HAS_DENSE = re.compile(f"[{_DENSE}]")
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _MARKS_EVERYWHERE = "\u2014\u2026\u201c\u201d\u201e\u201f\u3001\u3002\u3008\u3009\u300a\u300b\u300c\u300d\u300e\u300f"
-_UNIFIED = str.maketrans(
-    dict.fromkeys(_MARKS_EVERYWHERE, " ") | {"\u2018": "'", "\u2019": "'", "\u2010": "-", "\u2013": "-"}
-)
-_NO_INVISIBLE = str.maketrans(dict.fromkeys(_INVISIBLE, None))
+_NO_INVISIBLE = str.maketrans("", "", _INVISIBLE)
+_UNIFIED = str.maketrans("\u2018\u2019\u2010\u2013" + _MARKS_EVERYWHERE, "''--" + " " * len(_MARKS_EVERYWHERE))
 _MIX_1, _MIX_2, _MIX_3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 

@@ -77,6 +77,8 @@ def duplicate_groups(keys: np.ndarray) -> np.ndarray:
     """
     keys = np.ascontiguousarray(keys)
     num = len(keys)
+    if not num:
+        return np.zeros(0, dtype=np.int64)
     words = keys.reshape(num, -1).view(np.uint64)
     order = np.lexsort(words.T)  # stable, so the first row of equal ones comes first
     ordered = words[order]

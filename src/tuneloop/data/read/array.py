@@ -9,12 +9,18 @@ from tuneloop.data.schema import Origin, Problem, RowError
 
 # A string of JSON holds no bare line end (RFC 8259, 7): one that seems to is broken, and the lines after it are not.
 STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
-_BRACKETED = rb'[\[{](?:[^"\[\]{}]++|' + STRING + rb")*+[\]}]"
-for _ in range(3):
-    _BRACKETED = rb'[\[{](?:[^"\[\]{}]++|' + STRING + rb"|" + _BRACKETED + rb")*+[\]}]"
+_PLAIN = rb'[^"\[\]{}]++|' + STRING
+
+
+def _bracketed(levels: int) -> bytes:
+    """Brackets that nest so deep, each closed by its own kind."""
+    inner = rb"(?:" + _PLAIN + (rb"|" + _bracketed(levels - 1) if levels > 1 else b"") + rb")*+"
+    return rb"(?:\{" + inner + rb"\}|\[" + inner + rb"\])"
+
+
 # Nearly every row nests less than this, so that one call of `match` passes it whole, in C.
-_TO_COMMA = re.compile(rb'(?:[^",\[\]{}]++|' + STRING + rb"|" + _BRACKETED + rb")*+", re.DOTALL)
-_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + STRING + rb"|" + _BRACKETED + rb")*+", re.DOTALL)
+_TO_COMMA = re.compile(rb'(?:[^",\[\]{}]++|' + STRING + rb"|" + _bracketed(4) + rb")*+", re.DOTALL)
+_TO_BRACKET = re.compile(rb"(?:" + _PLAIN + rb"|" + _bracketed(4) + rb")*+", re.DOTALL)
 _GAP = re.compile(rb"[ \t\r\n,]*+")
 _MAX_STEP_BYTES = 16 << 20
 _MAX_INDENT = 256
@@ -86,21 +92,29 @@ class ArrayReader:
     limits: Limits
     at: int
     """Where in the window reading goes on: at first just behind the opening bracket."""
+    closer: bytes = b"]"
+    can_resume: bool = True
+    """Behind a broken element the next line that looks like one may be tried."""
     scanned: int = 0
     """Where in the window the search for an element's end came to a stop."""
     num_rescanned: int = 0
-    has_given_up: bool = False
+    broken_at: int | None = None
+    """Where in the window the element begins behind which nothing was read."""
+    is_closed: bool = False
+    """The closing bracket was read."""
+    has_more: bool = False
+    """Something stands behind the closing bracket."""
 
     def read(self) -> Iterator[Found | Problem]:
         """Every element; commas too many are passed over, because nothing is lost by them."""
         while True:
             self.at = start = self._skip_gap()
             if start == len(self.window.text):
-                if not self.has_given_up:
+                if self.broken_at is None:
                     yield self._cut_off()
                 return
             line, column = self.window.locate(start)
-            if self.window.text[start] == ord("]"):
+            if self.window.text[start : start + 1] == self.closer:
                 yield from self._after_the_end()
                 return
             try:
@@ -137,9 +151,11 @@ class ArrayReader:
 
     def _after_the_end(self) -> Iterator[Problem]:
         self.at += 1
+        self.is_closed = True
         while True:
             rest = self.window.text[self.at :].lstrip()
             if rest:
+                self.has_more = True
                 line, _ = self.window.locate(len(self.window.text) - len(rest))
                 yield Problem(
                     Origin(self.name, line), "not_json", "there is more after the array's end; it is not read"
@@ -160,25 +176,25 @@ class ArrayReader:
             RowError: it cannot end, or is too long.
             _OpenError: the file ends first.
         """
-        depth, at = 0, self.at
+        closers, at = bytearray(), self.at
         while True:
             text = self.window.text
-            match = (_TO_BRACKET if depth else _TO_COMMA).match(text, at)
+            match = (_TO_BRACKET if closers else _TO_COMMA).match(text, at)
             assert match is not None
             self.scanned = at = match.end()
             if at - self.at > self.limits.max_line_bytes:
                 raise self._too_long()
             stop = text[at : at + 1]
             if stop and stop in b"[{":
-                depth += 1
+                closers += b"]" if stop == b"[" else b"}"
                 at += 1
-            elif stop and stop in b"]}" and depth:
-                depth -= 1
+            elif closers and stop == closers[-1:]:
+                closers.pop()
                 at += 1
-            elif stop in (b",", b"]"):
+            elif not closers and stop in (b",", self.closer):
                 return at
-            elif stop == b"}":
-                raise RowError("not_json", "not JSON: a bracket is closed that was not opened")
+            elif stop in (b"]", b"}"):
+                raise RowError("not_json", f"not JSON: a {stop.decode()} closes what was not opened")
             elif stop == b'"' and text.find(b"\n", at) >= 0:
                 raise RowError("not_json", "not JSON: a text is not closed by the end of its line")
             elif len(text) - self.at > self.limits.max_line_bytes:
@@ -187,7 +203,7 @@ class ArrayReader:
                 keep_from = max(0, self.at - _MAX_INDENT)
                 dropped = self.window.grow(keep_from)
                 if dropped is None:
-                    raise _OpenError(is_outside=not depth and not stop)
+                    raise _OpenError(is_outside=not closers and not stop)
                 at -= dropped
                 self.at -= dropped
 
@@ -199,12 +215,9 @@ class ArrayReader:
         window = self.window
         before = window.text[max(0, self.at - column + 1) : self.at]
         next_line = None
-        if len(before) == column - 1 <= _MAX_INDENT and not before.strip(b" \t,["):
+        if self.can_resume and len(before) == column - 1 <= _MAX_INDENT and not before.strip(b" \t,["):
             next_line = re.compile(rb"\n[ \t]{0,%d},?[ \t]*(?=[\[{])" % (column - 1))
-        if self.num_rescanned <= _MAX_RESCAN_BYTES:
-            place = self.at
-        else:
-            place = self.scanned
+        place = self.at if self.num_rescanned <= _MAX_RESCAN_BYTES else self.scanned
         while next_line is not None:
             if match := next_line.search(window.text, place):
                 self.num_rescanned += max(0, self.scanned - match.end())
@@ -220,7 +233,7 @@ class ArrayReader:
                 break
             place -= dropped
             self.scanned -= dropped
-        self.has_given_up = True
+        self.broken_at = max(0, self.at)
         self.at = len(window.text)
         window.chunks = iter(())
         error = error or window.damage or RowError("not_json", "the array is not closed: the file is cut off")
@@ -229,7 +242,7 @@ class ArrayReader:
 
 def read_array(chunks: Iterator[bytes], name: str, limits: Limits) -> Iterator[Found | Problem]:
     """The elements of a file that is one JSON array, its first bytes not blank."""
-    window = Window(chunks)
+    window = Window(chunks, b"")
     window.grow(0)
     while window.text.isspace() or not window.text:
         if window.grow(len(window.text)) is None:

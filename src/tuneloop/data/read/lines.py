@@ -13,39 +13,36 @@ def split_lines(chunks: Iterator[bytes], limits: Limits) -> Iterator[tuple[int, 
     A line that is too long, or the damage that ends the file, is an error in the line's place.
     """
     number, parts, num_held = 1, [], 0
-    # A \r at a chunk's end waits for the \n that may follow it.
-    carriage_return = b""
-    while True:
-        try:
-            chunk = next(chunks, b"")
-        except RowError as error:
-            yield number, error
-            return
-        if not chunk:
-            break
-        chunk = carriage_return + chunk
-        carriage_return = b""
-        if chunk.endswith(b"\r"):
-            carriage_return, chunk = b"\r", chunk[:-1]
-        lines = chunk.splitlines(keepends=True)
-        tail = b"" if chunk.endswith((b"\n", b"\r")) or not lines else lines.pop()
-        for line in lines:
-            if num_held:
-                num_held += len(line)
-                line = b"".join((*parts, line))
-                parts.clear()
-            yield number, line if max(num_held, len(line)) <= limits.max_line_bytes else _too_long(limits)
-            num_held = 0
-            number += 1
-        num_held += len(tail)
-        if num_held > limits.max_line_bytes:
-            parts.clear()
-        elif tail:
-            parts.append(tail)
-    if num_held > limits.max_line_bytes:
-        yield number, _too_long(limits)
-    elif num_held or carriage_return:
-        yield number, b"".join((*parts, carriage_return))
+    try:
+        for chunk in _end_with_lines(chunks):
+            lines = chunk.splitlines(keepends=True)
+            tail = b"" if chunk.endswith((b"\n", b"\r")) else lines.pop()
+            if lines and num_held:
+                num_held += len(lines[0])
+                lines[0] = b"".join((*parts, lines[0]))
+            for line in lines:
+                yield number, line if max(num_held, len(line)) <= limits.max_line_bytes else _too_long(limits)
+                parts, num_held = [], 0
+                number += 1
+            num_held += len(tail)
+            parts = [*parts, tail] if num_held <= limits.max_line_bytes else []
+    except RowError as error:
+        yield number, error
+        return
+    if num_held:
+        yield number, b"".join(parts) if num_held <= limits.max_line_bytes else _too_long(limits)
+
+
+def _end_with_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    r"""The same bytes, no chunk ending in a \r, whose \n may be the next one's first byte."""
+    held = b""
+    for chunk in chunks:
+        whole = held + chunk
+        held = b"\r" if whole.endswith(b"\r") else b""
+        if given := whole.removesuffix(b"\r"):
+            yield given
+    if held:
+        yield held
 
 
 def _too_long(limits: Limits) -> RowError:

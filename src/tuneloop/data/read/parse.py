@@ -57,7 +57,9 @@ def _refusal(text: bytes, error: orjson.JSONDecodeError, line: int, column: int)
     if error.msg.startswith("depth limit"):
         return _too_deep()
     # The end of the line belongs to the text: an error found behind it is an error at the end of the value.
-    at_row, at_column = min((error.lineno, error.colno), (text.count(b"\n") + 1, len(text.decode().rpartition("\n")[2]) + 1))
+    at_row, at_column = min(
+        (error.lineno, error.colno), (text.count(b"\n") + 1, len(text.decode().rpartition("\n")[2]) + 1)
+    )
     if at_row > 1:
         return RowError("not_json", f"not JSON: {error.msg} at line {line + at_row - 1}, column {at_column}")
     return RowError("not_json", f"not JSON: {error.msg} at column {column + at_column - 1}")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from tuneloop.data.rows import Source, iter_rows
 from tuneloop.data.schema import Origin, Problem, Row, RowError
 from tuneloop.data.tokens.block import SplitRows, TokenBlock, assemble
 from tuneloop.data.tokens.overlong import LengthPolicy, make_fit
-from tuneloop.data.tokens.shards import StoreManifest, StoreWriter, TokenStore
+from tuneloop.data.tokens.shards import Shard, StoreManifest, StoreWriter, TokenStore
 
 _STORE_VERSION = 1
 _CHUNK_ROWS = 1024
@@ -43,8 +43,24 @@ def store_key(source: Source, renderer: Renderer, policy: LengthPolicy) -> dict[
     }
 
 
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a store is made; nothing here changes what comes out."""
+
+    stop: Stop = field(default_factory=Stop)
+    strict: bool = False
+    """Stop at the first bad row."""
+    on_shard: Callable[[Shard], None] | None = None
+    """Hears of each shard as soon as it can be read."""
+
+
 def open_store(
-    source: Source, renderer: Renderer, policy: LengthPolicy, *, cache: Path, strict: bool = False, stop: Stop
+    source: Source,
+    renderer: Renderer,
+    policy: LengthPolicy,
+    *,
+    cache: Path,
+    build: BuildOptions,
 ) -> TokenStore:
     """The encoded rows of a file: from the cache, or made now.
 
@@ -56,9 +72,12 @@ def open_store(
     folder = cache / hash_json(key)[:32]
     with own_folder(folder, wait=True):
         if not (folder / "manifest.json").exists():
-            _Build(source, renderer, policy, folder, strict, stop).run(key)
+            _Build(source, renderer, policy, folder, build).run(key)
+            return TokenStore(folder)
         store = TokenStore(folder)
-    if strict:
+    for shard in store.shards if build.on_shard else ():
+        build.on_shard(shard)
+    if build.strict:
         for problem in store.problems(source.name):
             raise refuse(problem)
     return store
@@ -84,17 +103,16 @@ class _Build:
     renderer: Renderer
     policy: LengthPolicy
     folder: Path
-    strict: bool
-    stop: Stop
+    options: BuildOptions
     problems: list[Problem] = field(default_factory=list)
     read: int = 0
     added: int = 0
     truncated: int = 0
 
     def run(self, key: dict[str, Any]) -> None:
-        writer = StoreWriter(self.folder)
+        writer = StoreWriter(self.folder, on_shard=self.options.on_shard)
         for rows, block in self._blocks():
-            self.stop.check()
+            self.options.stop.check()
             places = [(row.origin.line, row.origin.part) for row in rows]
             scores = [float("nan") if row.score is None else row.score for row in rows]
             writer.add(block, places, [row_key(row) for row in rows], scores)
@@ -173,7 +191,7 @@ class _Build:
         return fitting, again
 
     def _leave_out(self, problem: Problem) -> None:
-        if self.strict:
+        if self.options.strict:
             raise refuse(problem)
         self.problems.append(problem)
 
@@ -191,4 +209,3 @@ def row_key(row: Row) -> bytes:
         for message in row.messages
     ]
     return hashlib.blake2b(canonical_json([said, row.tools] if row.tools else said), digest_size=16).digest()
-

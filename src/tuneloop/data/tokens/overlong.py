@@ -31,7 +31,9 @@ def make_fit(row: Row, renderer: Renderer, policy: LengthPolicy) -> list[Row]:
         RowError: it cannot be done without cutting an answer.
     """
     if policy.kind == "split_turns":
-        return _split_text(row, renderer, policy.longest) if row.is_text else _split_turns(row, renderer, policy.longest)
+        return (
+            _split_text(row, renderer, policy.longest) if row.is_text else _split_turns(row, renderer, policy.longest)
+        )
     return [_truncate_prompt(row, renderer, policy.longest)]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,9 +81,11 @@ class ShardBuffer:
 class StoreWriter:
     """Fills a folder with shards."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, on_shard: Callable[["Shard"], None] | None = None) -> None:
+        """`on_shard` hears of each shard once it is on disk."""
         self.folder = folder
         self.shards: list[ShardInfo] = []
+        self._on_shard = on_shard
         self._buffer = ShardBuffer([], [], [], [], [])
 
     def add(self, block: TokenBlock, places: list[tuple[int, int]], keys: list[bytes], scores: list[float]) -> None:
@@ -105,6 +107,8 @@ class StoreWriter:
         name = put_blob(self.folder, _SUFFIX, lambda part: save_file(tensors, part))
         self.shards.append(ShardInfo(name=name, rows=len(tensors["lengths"]), tokens=len(tensors["ids"])))
         self._buffer = ShardBuffer([], [], [], [], [])
+        if self._on_shard:
+            self._on_shard(Shard(self.folder / name))
 
     def close(self, manifest: StoreManifest, problems: Iterator[Problem]) -> None:
         """Publish the store."""
@@ -119,14 +123,14 @@ class TokenStore:
     """A folder of shards, opened: small columns in memory, ids read row by row."""
 
     def __init__(self, folder: Path) -> None:
-        """Open a store and check every shard against its hash.
+        """Open a store, and check every shard against its hash.
 
         Raises:
             IntegrityError: a shard is missing or damaged.
         """
         self.folder = folder
         self.manifest = StoreManifest.model_validate(read_json(folder / "manifest.json"))
-        self._shards = [_Shard(check_blob(folder, info.name)) for info in self.manifest.shards]
+        self.shards = [Shard(check_blob(folder, info.name)) for info in self.manifest.shards]
         self._first_rows = np.cumsum([0, *(info.rows for info in self.manifest.shards)])
 
     def __len__(self) -> int:
@@ -134,14 +138,14 @@ class TokenStore:
 
     def column(self, name: str) -> np.ndarray:
         """One value a row: lengths, targets, lines, parts, keys, scores."""
-        if not self._shards:
+        if not self.shards:
             return np.zeros((0, 2) if name == "keys" else 0, dtype=_EMPTY[name])
-        return np.concatenate([shard.column(name) for shard in self._shards])
+        return np.concatenate([shard.column(name) for shard in self.shards])
 
     def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids, int32 [T], and weights, float32 [T], of one row."""
         shard = int(np.searchsorted(self._first_rows, index, side="right")) - 1
-        return self._shards[shard].row(index - int(self._first_rows[shard]))
+        return self.shards[shard].row(index - int(self._first_rows[shard]))
 
     def problems(self, name: str) -> Iterator[Problem]:
         """What was left out when the file was encoded; `name` is the file's."""
@@ -160,7 +164,7 @@ _EMPTY = {
 _DTYPES = {"U16": np.uint16, "I32": np.int32, "I64": np.int64, "U64": np.uint64, "F32": np.float32}
 
 
-class _Shard:
+class Shard:
     """One file. Its format is safetensors: a length, a JSON header, then the columns one after the other."""
 
     def __init__(self, path: Path) -> None:
@@ -171,10 +175,16 @@ class _Shard:
         self._begin = 8 + size
 
     def column(self, name: str) -> np.ndarray:
+        """One value a row, as `TokenStore.column`."""
         spec = self._header[name]
         shape = tuple(spec["shape"])
         offset = self._begin + spec["data_offsets"][0]
         return np.fromfile(self.path, _DTYPES[spec["dtype"]], math.prod(shape), offset=offset).reshape(shape)
+
+    def value(self, name: str, row: int) -> int:
+        """One row's value of a column of whole numbers."""
+        with self.path.open("rb") as file:
+            return int(self._read(file, name, row, row + 1)[0])
 
     @cached_property
     def _bounds(self) -> np.ndarray:
@@ -185,6 +195,7 @@ class _Shard:
         return _bounds(self.column("num_runs"))
 
     def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and weights of one row, as `TokenStore.row`."""
         with self.path.open("rb") as file:
             ids = self._read(file, "ids", *self._bounds[index : index + 2].tolist()).astype(np.int32)
             runs = self._run_bounds[index : index + 2].tolist()

@@ -1,0 +1,1 @@
+"""Which rows a run learns from and is tested on, and in which order: functions of the seed, on arrays of indices."""
