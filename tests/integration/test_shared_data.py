@@ -17,7 +17,7 @@ FILES = [
 @pytest.mark.parametrize(("name", "format_name", "rows"), FILES)
 def test_every_row_of_a_real_file(shared: Path, name: str, format_name: str, rows: int) -> None:
     result = check_files({"train": [str(shared / name)]}, None)
-    (ledger,) = result.files
+    (ledger,) = result.report.files
     assert (ledger.format, ledger.read) == (format_name, rows)
     assert ledger.read == ledger.kept + sum(ledger.problems.values())
     assert ledger.kept > 0.95 * rows

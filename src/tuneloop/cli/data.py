@@ -159,7 +159,7 @@ def show(
         shown = show_files(section, model, rows)
     if as_json:
         print_json(
-            {"template": shown.template, "contract": shown.contract_hash, "rows": shown.rows, "notes": shown.notes}
+            {"template": shown.template, "contract_hash": shown.contract_hash, "rows": shown.rows, "notes": shown.notes}
         )
         return
     _print_rows(shown.rows)

@@ -50,15 +50,7 @@ def _file(reading: Reading, places: Places, at: Entry, target: str) -> dict[str,
     target = f"{target}.{at[-1]}"
     spec: dict[str, Any] = {"path": _path(reading, places, at, target)}
     spec |= _type(reading, at, target)
-    for key, ours in (("name", "subset"), ("split", "split"), ("revision", "revision")):
-        if reading.has((*at, key)):
-            spec[ours] = reading.text((*at, key))
-            if key == "split" and set(spec[ours]) & set("[+"):
-                text = f"takes a slice; tuneloop takes whole splits ({spec[ours].split('[')[0]}). Use num_samples."
-                spec[ours] = spec[ours].split("[")[0].split("+")[0]
-                reading.note((*at, key), "differs", text, f"{target}.split")
-            else:
-                reading.note((*at, key), "carried", f"is {target}.{ours}.", f"{target}.{ours}")
+    spec |= _parts(reading, at, target)
     if reading.has((*at, "shards")):
         number = reading.whole((*at, "shards"))
         text = f"takes one of {number} parts of the rows; tuneloop takes them all. Set num_samples to rows / {number}."
@@ -70,6 +62,21 @@ def _file(reading: Reading, places: Places, at: Entry, target: str) -> dict[str,
         if not reading.noted((*at, key)):
             reading.note((*at, key), "ignored", text)
     return spec
+
+
+def _parts(reading: Reading, at: Entry, target: str) -> dict[str, Any]:
+    """Which part of a hub data set is read."""
+    parts: dict[str, Any] = {}
+    for key, ours in (("name", "subset"), ("split", "split"), ("revision", "revision")):
+        if reading.has((*at, key)):
+            parts[ours] = reading.text((*at, key))
+            if key == "split" and set(parts[ours]) & set("[+"):
+                text = f"takes a slice; tuneloop takes whole splits ({parts[ours].split('[')[0]}). Use num_samples."
+                parts[ours] = parts[ours].split("[")[0].split("+")[0]
+                reading.note((*at, key), "differs", text, f"{target}.split")
+            else:
+                reading.note((*at, key), "carried", f"is {target}.{ours}.", f"{target}.{ours}")
+    return parts
 
 
 _LEFT = {
@@ -196,7 +203,7 @@ def _chat_columns(reading: Reading, at: Entry, target: str, fields: tuple[str, .
                 (*mappings, key), "not_carried", "is not a part of a turn that tuneloop hands to the template."
             )
     roles: dict[str, str] = {}
-    for role, names in reading.mapping((*at, "roles")).items():
+    for role in reading.mapping((*at, "roles")):
         reading.open((*at, "roles"))
         ours = {"human": "user", "gpt": "assistant"}.get(role, role)
         if ours in {"system", "user", "assistant", "tool"}:

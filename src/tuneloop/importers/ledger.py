@@ -75,10 +75,9 @@ class Reading:
         """The plain value of a key; None where it is absent."""
         here: Any = self.source.values
         for part in _position(key):
-            if (isinstance(here, Mapping) and part in here) or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
-                here = here[part]
-            else:
+            if not _holds(here, part):
                 return None
+            here = here[part]
         return here
 
     def has(self, key: Path_) -> bool:
@@ -206,11 +205,7 @@ class Reading:
 
     def _exists(self, position: Position) -> bool:
         above = self.value(position[:-1]) if position[:-1] else self.source.values
-        return (
-            position[-1] in above
-            if isinstance(above, Mapping)
-            else isinstance(above, list) and isinstance(position[-1], int) and position[-1] < len(above)
-        )
+        return _holds(above, position[-1])
 
     def keys(self) -> list[Position]:
         """Every key, in the order of the file; what was opened counts by its parts."""
@@ -256,6 +251,12 @@ class Reading:
             near = difflib.get_close_matches(name, known, n=1, cutoff=_SURELY_A_TYPO)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             self.note(position, "not_carried", f"is not a key of {self.title} that tuneloop knows.{hint}")
+
+
+def _holds(value: Any, part: Hashable) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, Mapping) and part in value
 
 
 def _position(key: Path_) -> tuple[Hashable, ...]:

@@ -196,6 +196,21 @@ def _read_rows(reading: Reading) -> None:
         )
         reading.note("truncation_mode", "differs", text, "data.overlong")
     say_duplicates(reading)
+    _read_masks(reading)
+    if reading.flag("shuffle_dataset") is False:
+        reading.note("shuffle_dataset", "ignored", "the Trainer shuffles each epoch all the same, as tuneloop does.")
+    else:
+        reading.note("shuffle_dataset", "carried", "rows are shuffled, as here.")
+    loss = reading.text("loss_type")
+    if loss in {"nll", "chunked_nll"}:
+        reading.note("loss_type", "carried", "is cross-entropy, as here.")
+    elif loss:
+        reading.note("loss_type", "not_carried", f"{loss} is another loss; tuneloop has cross-entropy.")
+    for key in ("dtype", "torch_dtype"):
+        reading.note(key, "ignored", "of the loaded weights; tuneloop's hardware.precision decides.")
+
+
+def _read_masks(reading: Reading) -> None:
     masked = reading.flag("assistant_only_loss")
     text = "TRL learns every token of `messages` and `text` rows, questions too; tuneloop learns the answers of "
     text += "conversations alone, and plain text whole."
@@ -218,17 +233,6 @@ def _read_rows(reading: Reading) -> None:
         )  # fmt: skip
         reading.note("packing", "carried" if apart else "differs", text)
         reading.note("packing_strategy", "carried" if apart else "differs", text)
-    if reading.flag("shuffle_dataset") is False:
-        reading.note("shuffle_dataset", "ignored", "the Trainer shuffles each epoch all the same, as tuneloop does.")
-    else:
-        reading.note("shuffle_dataset", "carried", "rows are shuffled, as here.")
-    loss = reading.text("loss_type")
-    if loss in {"nll", "chunked_nll"}:
-        reading.note("loss_type", "carried", "is cross-entropy, as here.")
-    elif loss:
-        reading.note("loss_type", "not_carried", f"{loss} is another loss; tuneloop has cross-entropy.")
-    for key in ("dtype", "torch_dtype"):
-        reading.note(key, "ignored", "of the loaded weights; tuneloop's hardware.precision decides.")
 
 
 def _read_template(reading: Reading) -> None:

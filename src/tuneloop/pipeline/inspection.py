@@ -45,6 +45,8 @@ class CheckResult:
             "problem_counts": dict(sorted(counts.items())),
             "problems": [problem.as_json() for problem in self.problems],
             **report.model_dump(mode="json"),
+            "train": report.tokens.train.model_dump(mode="json") if report.tokens else None,
+            "eval": report.tokens.eval.model_dump(mode="json") if report.tokens and report.tokens.eval else None,
         }
 
 

@@ -11,21 +11,27 @@ from tuneloop.data.legal.record import LegalRecord
 from tuneloop.data.schema import Message
 from unit.data.content_strategies import conversations, spoken_texts, texts
 
-_VERDICT_LINES = ("", "\nConclusion: right [END]", "\n**Conclusion: wrong**", "\n结论：正确", "\nConclusion: right/wrong")
+_VERDICT_LINES = (
+    "",
+    "\nConclusion: right [END]",
+    "\n**Conclusion: wrong**",
+    "\n结论：正确",  # noqa: RUF001
+    "\nConclusion: right/wrong",
+)
 
 
 @st.composite
-def feedbacks(draw: st.DrawFn) -> Feedback:
+def feedbacks(draw: st.DrawFn, *, with_tools: bool = True) -> Feedback:
     """The last answer of any sound conversation, with a label."""
-    conversation = draw(conversations())
+    conversation = draw(conversations(with_tools=with_tools))
     prompt, completion = split_answer(conversation.messages)
     return Feedback(prompt, _last_learned(completion), draw(st.booleans()), conversation.tools)
 
 
 @st.composite
-def preferences(draw: st.DrawFn) -> Preference:
+def preferences(draw: st.DrawFn, *, with_tools: bool = True) -> Preference:
     """The last answer of any sound conversation, and another one."""
-    conversation = draw(conversations())
+    conversation = draw(conversations(with_tools=with_tools))
     prompt, chosen = split_answer(conversation.messages)
     chosen = _last_learned(chosen)
     # A last turn with other text cannot be the same answer.
@@ -52,9 +58,9 @@ def plain_texts() -> st.SearchStrategy[Text]:
 
 
 @st.composite
-def completions(draw: st.DrawFn) -> Conversation:
+def completions(draw: st.DrawFn, *, with_tools: bool = True) -> Conversation:
     """Conversations that a prompt and a completion can hold: of what stands before the first answer none is learned."""
-    conversation = draw(conversations())
+    conversation = draw(conversations(with_tools=with_tools))
     if draw(st.booleans()):
         prompt, answer = split_answer(conversation.messages)
         return Conversation(unlearned(prompt) + _last_learned(answer), conversation.tools)

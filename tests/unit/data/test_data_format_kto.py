@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from tuneloop.data.content import Conversation, Feedback
 from tuneloop.data.formats.kto import FORMAT
@@ -49,7 +49,10 @@ CALL = turn("assistant", "", tool_calls=[{"function": {"name": "add", "arguments
             Feedback((S, *EARLIER, Message("user", "q\nx")), (A,), is_desirable=True),
         ),
         # ms-swift.
-        ({"system": "s", "messages": [*BEFORE, U, R], "label": True}, Feedback((S, *EARLIER, Q), (A,), is_desirable=True)),
+        (
+            {"system": "s", "messages": [*BEFORE, U, R], "label": True},
+            Feedback((S, *EARLIER, Q), (A,), is_desirable=True),
+        ),
         ({"query": "q", "response": "a", "label": True}, WANTED),
         # The answer is all that follows the last question.
         (
@@ -84,7 +87,10 @@ def test_labels_as_tables_write_them(label: object, expected: bool) -> None:  # 
     [
         ({"messages": "completion", "label": "good"}, {"completion": [U, R], "good": True}),
         ({"prompt": "ask", "completion": "say", "label": "good"}, {"ask": "q", "say": "a", "good": True}),
-        ({"prompt": "instruction", "completion": "output", "label": "l"}, {"instruction": "q", "output": "a", "l": True}),
+        (
+            {"prompt": "instruction", "completion": "output", "label": "l"},
+            {"instruction": "q", "output": "a", "l": True},
+        ),
     ],
 )
 def test_columns_name_the_fields(columns: dict[str, str], row: dict[str, Any]) -> None:
@@ -114,7 +120,7 @@ def test_what_is_refused(row: dict[str, Any], code: str) -> None:
     assert caught.value.code == code
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(feedbacks())
 def test_what_is_written_is_read_again(feedback: Feedback) -> None:
     written = json.loads(json.dumps(FORMAT.write(feedback)))

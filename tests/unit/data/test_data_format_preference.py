@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from tuneloop.data.content import Conversation, Preference
 from tuneloop.data.formats.preference import FORMAT
@@ -16,7 +16,12 @@ from tuneloop.data.formats.tools import parse_tools
 from tuneloop.data.schema import Message, RowError, ToolCall
 from unit.data.rich_strategies import preferences
 
-S, Q, GOOD, BAD = Message("system", "s"), Message("user", "q"), Message("assistant", "good"), Message("assistant", "bad")
+S, Q, GOOD, BAD = (
+    Message("system", "s"),
+    Message("user", "q"),
+    Message("assistant", "good"),
+    Message("assistant", "bad"),
+)
 EARLIER = (Message("user", "q0"), Message("assistant", "a0", 0.0))
 PAIR = Preference((Q,), (GOOD,), (BAD,))
 
@@ -150,7 +155,7 @@ def test_what_is_refused(row: dict[str, Any], code: str) -> None:
     assert caught.value.code == code
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(preferences())
 def test_what_is_written_is_read_again(preference: Preference) -> None:
     written = json.loads(json.dumps(FORMAT.write(preference)))

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from tuneloop.data.content import Content, Conversation, Text
 from tuneloop.data.formats.prompt_completion import FORMAT
@@ -43,7 +43,10 @@ def turns(*pairs: tuple[str, str], **last: Any) -> list[dict[str, Any]]:
             (Message("user", "q0"), SILENT, Q, A),
         ),
         (
-            {"prompt": turns(("user", "q"), ("assistant", "a0"), weight=1), "completion": turns(("user", "q"), ("assistant", "a"))},
+            {
+                "prompt": turns(("user", "q"), ("assistant", "a0"), weight=1),
+                "completion": turns(("user", "q"), ("assistant", "a")),
+            },
             (Q, SILENT, Q, A),
         ),
         ({"prompt": "q", "completion": turns(("assistant", "a"), weight=0.5)}, (Q, Message("assistant", "a", 0.5))),
@@ -104,7 +107,7 @@ def test_what_is_refused(row: dict[str, Any], code: str) -> None:
     assert caught.value.code == code
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(completions())
 def test_what_is_written_is_read_again(conversation: Conversation) -> None:
     assert FORMAT.parse(json.loads(json.dumps(FORMAT.write(conversation))), Shape()) == conversation

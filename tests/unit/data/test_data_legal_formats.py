@@ -129,6 +129,13 @@ def test_an_unsound_legal_record_is_left_out_with_the_place(path: str, value: An
     assert part in reason
 
 
+def test_a_record_that_is_nested_too_deep_is_left_out() -> None:
+    deep: Any = "x"
+    for _ in range(3000):
+        deep = [deep]
+    assert refused(legal.FORMAT, RECORD | {"issues": deep})[0] == "wrong_value"
+
+
 def test_many_findings_are_counted() -> None:
     row = changed(RECORD, "syllogism.0.minor", ["A", "B", "C", "D", "E"])
     assert refused(legal.FORMAT, row)[1].endswith("there is no fact 'C' (and 2 more)")
@@ -307,6 +314,16 @@ def test_every_row_of_the_others_can_be_written_as_a_legal_record(row: dict[str,
     record = parse(source, row)
     written = json.loads(json.dumps(legal.FORMAT.write(record)))
     assert legal.check_record(written) == record
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda format_: format_.name)
+def test_the_examples_of_the_documentation_are_rows(format_: Format) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "formats" / f"{format_.name}.md").read_text()
+    rows = [json.loads(block.partition("```")[0]) for block in page.split("```json\n")[1:]]
+    assert rows
+    for row in rows:
+        assert format_.recognises(row)
+        assert parse(format_, format_.write(parse(format_, row))) == parse(format_, row)
 
 
 @pytest.mark.shared

@@ -28,7 +28,11 @@ def _parse(value: Mapping[str, Any], shape: Shape) -> Content:
     if isinstance(given["id"], int) and not isinstance(given["id"], bool):
         given["id"] = str(given["id"])
     meta = given.pop("meta")
-    record = check_record(_without_nulls(given) | ({} if meta is None else {"meta": meta}))
+    try:
+        values = _without_nulls(given)
+    except RecursionError:
+        raise RowError("wrong_value", "the record is nested too deep") from None
+    record = check_record(values | ({} if meta is None else {"meta": meta}))
     findings = validate(record)
     if findings:
         shown = "; ".join(f"{finding.where}: {finding.text}" for finding in findings[:_MISTAKES_SHOWN])
@@ -70,11 +74,11 @@ def _without_nulls(value: Any) -> Any:
 def _write(content: Content) -> dict[str, Any]:
     if not isinstance(content, LegalRecord):
         raise RowError("not_expressible", "legal holds legal records only")
-    written = content.model_dump(mode="json", exclude_defaults=True)
-    return {name: written[name] for name in ("id", "doc_type") if name in written} | {
-        "jurisdiction": content.jurisdiction,
-        **written,
-    }
+    written = content.model_dump(mode="json", exclude_defaults=True, exclude={"meta"})
+    head = {name: written[name] for name in ("id", "doc_type") if name in written}
+    # What pydantic does not know it could change on the way: meta stays as it is.
+    tail = {"meta": content.meta} if content.meta else {}
+    return {**head, "jurisdiction": content.jurisdiction, **written, **tail}
 
 
 FORMAT = Format(

@@ -1,5 +1,7 @@
 """Finds text that was damaged on its way (wrong encoding, HTML, control tokens) and answers that look wrong."""
 
+# ruff: noqa: RUF001 - Chinese and full-width characters are what these patterns are about
+
 import re
 import unicodedata
 import zlib
@@ -26,7 +28,10 @@ CODE_MEANINGS: dict[Code, tuple[str, str]] = {
     "replacement_character": ("U+FFFD: characters were lost in decoding", "含 U+FFFD：解码时丢失了字符"),
     "control_character": ("control characters that no text needs", "含控制字符"),
     "invisible_character": ("characters of no width", "含零宽字符"),
-    "bidi_override": ("characters that change the order in which text is shown", "含双向文本控制字符，显示顺序可被篡改"),
+    "bidi_override": (
+        "characters that change the order in which text is shown",
+        "含双向文本控制字符，显示顺序可被篡改",
+    ),
     "not_nfc": ("characters not in their composed form (NFC)", "字符未按 NFC 规范化"),
     "html": ("remains of HTML", "残留 HTML 标记"),
     "control_token": ("a control token of a chat template, spelled out", "文本中写有对话模板的控制符"),
@@ -52,7 +57,7 @@ _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|apos|ldquo|rdquo|lsquo|rsquo|mdash|ndash|hellip|#x?[0-9a-fA-F]{2,6});")
 _TAG = re.compile(
     r"</?(?:br|p|div|span|font|strong|em|b|i|u|a|ul|ol|li|table|tr|td|th|img|h[1-6]|center|hr|sup|sub)"
-    r"(?:\s[^<>]{0,200})?/?>",
+    r"\s{0,4}/?>",
     re.IGNORECASE,
 )
 # Markup that is meant: its topic, a page or a part of one, an attribute, a tag on a line of its own.
@@ -70,15 +75,18 @@ _CONTROL_TOKEN = re.compile(
     r"|<reserved_[0-9]{1,4}>|<extra_id_[0-9]{1,3}>|</s>\s*(?:<s>|\Z)|\A\s*<s>"
 )
 # Every token above holds one of these, which are found faster than the pattern.
-_CONTROL_SIGNS = ("<|", "<｜", "INST]", "SYS>>", "_of_turn>", "]", "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>")
+_CONTROL_SIGNS = (
+    *("<|", "<｜", "]", "SYS>>", "_of_turn>", "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>"),
+    *("<sop>", "<eop>", "<eod>", "<reserved_", "<extra_id_"),
+)
 
 _REFUSAL = re.compile(
-    r"\b(?:as|i am|i'm|being) (?:just |only |merely )?an? (?:ai|artificial intelligence)\b"
+    r"\b(?:as|i am|i['’]m|being) (?:just |only |merely )?an? (?:ai|artificial intelligence)\b"
     r"(?=,| (?:language |chat|assistant|model|i\b))"
-    r"|\b(?:as|i am|i'm|being) (?:just |only |merely )?an? (?:ai )?(?:large )?language model\b"
-    r"|^\W{0,3}(?:i'm |i am )?(?:very |so |really )?(?:sorry|apologi[sz]e)[,.!]? ?(?:but |that |for \w+ \w+, but )?"
-    r"(?:i |as )(?:can(?:'|’)?t|cannot|can not|am unable|am not able|do not have|don(?:'|’)?t have|won(?:'|’)?t|an ai\b)"
-    r"|\bi (?:can(?:'|’)?t|cannot|am (?:unable|not able) to|won(?:'|’)?t) (?:assist|comply|fulfil|help (?:you|with))"
+    r"|\b(?:as|i am|i['’]m|being) (?:just |only |merely )?an? (?:ai )?(?:large )?language model\b"
+    r"|^\W{0,3}(?:i['’]m |i am )?(?:very |so |really )?(?:sorry|apologi[sz]e)[,.!]? ?(?:but |that |for \w+ \w+, but )?"
+    r"(?:i |as )(?:can['’]?t|cannot|can not|am unable|am not able|do not have|don['’]?t have|won['’]?t|an ai\b)"
+    r"|\bi (?:can['’]?t|cannot|am (?:unable|not able) to|won['’]?t) (?:assist|comply|fulfil|help (?:you|with))"
     r"|(?:作为|身为|我(?:只)?是)(?:一个|一名|一款|一种)?(?:ai|人工智能|大?语言模型)"
     r"|^\W{0,3}(?:很|非常|十分)?(?:抱歉|对不起)[，,。！!](?:但是?|不过)?我(?:无法|不能|没有办法|没法|不会|不具备)"
     r"|^\W{0,3}我(?:无法|不能)(?:提供|回答|协助|帮助|满足|生成)",
@@ -97,8 +105,8 @@ _OPEN_END = re.compile(
 _MIN_OPEN_LINE = 16  # longer than "Best regards,"
 _ITEM = re.compile(r"\s*(?:[-*•·+>#|]|\(?[0-9a-zA-Z]{1,3}[.):])")
 _SENTENCE_END = re.compile(r"[a-z)\"”][.!?] +[A-Z]")
-# Hashtags, and who said what was quoted.
-_SIGNED = re.compile(r"#\S+$|[\"”'’] ?[-–—―~] ?[A-Z][^.]{2,40}$")
+# Hashtags, addresses, and who said what was quoted.
+_SIGNED = re.compile(r"#\S+$|\S+[./]\S+$|[\"”'’] ?[-–—―~] ?[A-Z][^.]{2,40}$")
 
 _MIN_REPETITION = 200
 _WINDOW = 4000
@@ -112,27 +120,31 @@ _MIN_TIMES = 5
 
 def check_text(text: str) -> list[Code]:
     """What looks damaged in a text, whoever wrote it."""
-    codes: list[Code] = []
-    if not text.isascii():
-        if _is_mojibake(text):
-            codes.append("mojibake")
-        if "\ufffd" in text:
-            codes.append("replacement_character")
+    codes: list[Code] = [] if text.isascii() else _check_characters(text)
     if _CONTROL.search(text):
         codes.append("control_character")
-    if not text.isascii():
-        if _INVISIBLE.search(text):
-            codes.append("invisible_character")
-        if _BIDI.search(text):
-            codes.append("bidi_override")
-        if not unicodedata.is_normalized("NFC", text):
-            codes.append("not_nfc")
     if _has_html(text):
         codes.append("html")
     if any(sign in text for sign in _CONTROL_SIGNS) and _CONTROL_TOKEN.search(text):
         codes.append("control_token")
     if _repeats(text):
         codes.append("repetition")
+    return codes
+
+
+def _check_characters(text: str) -> list[Code]:
+    """What can be wrong only where a text has characters beyond ASCII."""
+    codes: list[Code] = []
+    if _is_mojibake(text):
+        codes.append("mojibake")
+    if "\ufffd" in text:
+        codes.append("replacement_character")
+    if _INVISIBLE.search(text):
+        codes.append("invisible_character")
+    if _BIDI.search(text):
+        codes.append("bidi_override")
+    if not unicodedata.is_normalized("NFC", text):
+        codes.append("not_nfc")
     return codes
 
 
@@ -166,14 +178,16 @@ def _is_mojibake(text: str) -> bool:
     if _MOJIBAKE.search(text):
         return True
     for match in _AS_GBK.finditer(text):
-        # The bytes of three characters begin with one or two whole characters, if they were UTF-8 at first.
+        # Three characters that GBK read from six bytes; if those were UTF-8, a character ends after three or six.
         data = text[match.start() : match.start() + 3].encode("gb18030", "ignore")
-        if len(data) == 6 and any(_is_utf8(data[:size]) for size in (3, 6)):
+        if _is_utf8(data[:3]) or _is_utf8(data[:6]):
             return True
     return False
 
 
 def _is_utf8(data: bytes) -> bool:
+    if len(data) % 3:
+        return False
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:

@@ -23,6 +23,7 @@ _FENCED = re.compile(r"```.*?(?:```|\Z)|https?://\S+", re.DOTALL)
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 _KANA = re.compile("[\u3041-\u30ff\uff66-\uff9d]")
 _HANGUL = re.compile("[\uac00-\ud7a3\u1100-\u11ff\u3131-\u318e]")
+_MIN_CHARACTERS = 2
 _SIGNS = re.compile(r"[{}\[\]();=<>_/\\|*+#$&@^~%`]")
 # Letters, and the vowel signs of Indic, Thai and other scripts.
 _LETTERS = re.compile(r"[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e00-\u0eff]")
@@ -50,11 +51,11 @@ def detect_language(text: str) -> str:
 
 def _east_asian(sample: str, han: int, kana: int, hangul: int) -> str:
     # Japanese is hardly ever written without kana; a single kana in a Chinese text is a quotation.
-    if kana * 8 >= han and kana >= 2 and kana >= hangul:
+    if kana * 8 >= han and kana >= _MIN_CHARACTERS and kana >= hangul:
         return "ja"
-    if hangul > han and hangul >= 2:
+    if hangul > han and hangul >= _MIN_CHARACTERS:
         return "ko"
-    return _chinese_form(sample) if han >= 2 else UNDETERMINED
+    return _chinese_form(sample) if han >= _MIN_CHARACTERS else UNDETERMINED
 
 
 def _chinese_form(sample: str) -> str:

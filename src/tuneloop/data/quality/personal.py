@@ -1,8 +1,12 @@
 """Finds personal data and secrets in text, and masks them so that the row still reads as one conversation."""
 
+# ruff: noqa: RUF001 - Chinese and full-width characters are what these patterns are about
+
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from tuneloop.data.quality.found import Found, Kind
 from tuneloop.data.quality.personal_addresses import find_addresses
@@ -106,19 +110,17 @@ def mask_personal(text: str) -> tuple[str, Counter[Kind]]:
 
 def mask_row(texts: Sequence[str]) -> tuple[list[str], Counter[Kind]]:
     """As `mask_personal`, for the texts of one row, which share their placeholders."""
-    names: dict[tuple[Kind, str], str] = {}
-    used: set[str] | None = None
+    names = _Names(texts)
     counts: Counter[Kind] = Counter()
     masked = []
     for original in texts:
         text = original
         # What stood beside a number may turn out to be one itself, once that one is gone.
         while found := find_personal(text):
-            used = {name for each in texts for name in _PLACEHOLDER.findall(each)} if used is None else used
             pieces = []
             end = 0
             for item in found:
-                pieces += [text[end : item.start], _name(item.kind, text[item.start : item.end], names, used)]
+                pieces += [text[end : item.start], names.get(item.kind, text[item.start : item.end])]
                 end = item.end
                 counts[item.kind] += 1
             text = "".join(pieces) + text[end:]
@@ -129,15 +131,26 @@ def mask_row(texts: Sequence[str]) -> tuple[list[str], Counter[Kind]]:
 _PLACEHOLDER = re.compile(r"<[A-Z_]{2,20}_[0-9]{1,6}>")
 
 
-def _name(kind: Kind, value: str, names: dict[tuple[Kind, str], str], used: set[str]) -> str:
-    key = (kind, _canonical(kind, value))
-    if key not in names:
-        number = sum(1 for other, _ in names if other == kind) + 1
-        while (name := f"<{kind.upper()}_{number}>") in used:
-            number += 1
-        names[key] = name
-        used.add(name)
-    return names[key]
+@dataclass
+class _Names:
+    """The placeholders of one row: each value its own, none that the row has already."""
+
+    texts: Sequence[str]
+    _given: dict[tuple[Kind, str], str] = field(default_factory=dict)
+    _last: Counter[Kind] = field(default_factory=Counter)
+
+    @cached_property
+    def _taken(self) -> frozenset[str]:
+        return frozenset(name for text in self.texts for name in _PLACEHOLDER.findall(text))
+
+    def get(self, kind: Kind, value: str) -> str:
+        key = (kind, _canonical(kind, value))
+        while key not in self._given:
+            self._last[kind] += 1
+            name = f"<{kind.upper()}_{self._last[kind]}>"
+            if name not in self._taken:
+                self._given[key] = name
+        return self._given[key]
 
 
 def _canonical(kind: Kind, value: str) -> str:

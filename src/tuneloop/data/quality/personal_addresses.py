@@ -21,17 +21,20 @@ _PLACEHOLDERS = frozenset("password passwd passwort pass pwd secret token xxx my
 
 def find_addresses(text: str) -> list[Found]:
     """E-mail addresses and `user:password` of a text that holds an @."""
-    return [*_find_credentials(text), *_find_emails(text)]
+    credentials = list(_CREDENTIALS.finditer(text))
+    # What stands before the @ there is a password, even where it is only an example of one.
+    passwords = {match.end(1) for match in credentials}
+    found = [Found("url_credentials", *match.span(1)) for match in credentials if _is_real(match[1])]
+    return [*found, *(email for at, email in _find_emails(text) if at not in passwords)]
 
 
-def _find_credentials(text: str) -> Iterator[Found]:
-    for match in _CREDENTIALS.finditer(text):
-        password = match[1].partition(":")[2]
-        if password.lower() not in _PLACEHOLDERS and len(set(password)) > 1 and not password.startswith("%"):
-            yield Found("url_credentials", match.start(1), match.end(1))
+def _is_real(credentials: str) -> bool:
+    password = credentials.partition(":")[2]
+    return password.lower() not in _PLACEHOLDERS and len(set(password)) > 1 and not password.startswith("%")
 
 
-def _find_emails(text: str) -> Iterator[Found]:
+def _find_emails(text: str) -> Iterator[tuple[int, Found]]:
+    """Each address, and the place of its @."""
     at = text.find("@")
     while at >= 0:
         start = at
@@ -41,7 +44,7 @@ def _find_emails(text: str) -> Iterator[Found]:
             start += 1
         domain = _DOMAIN.match(text, at + 1)
         if domain is not None and at - _MAX_LOCAL <= start < at and _is_address(text[start:at], domain[0]):
-            yield Found("email", start, domain.end())
+            yield at, Found("email", start, domain.end())
         at = text.find("@", at + 1)
 
 

@@ -1,5 +1,7 @@
 """Passwords, access keys and private keys: known prefixes first, then values that are assigned to a telling name."""
 
+# ruff: noqa: RUF001 - Chinese and full-width characters are what these patterns are about
+
 import math
 import re
 from collections import Counter
@@ -20,14 +22,19 @@ _BY_PREFIX: tuple[tuple[str, str], ...] = (
     ("ghr_", r"ghr_[0-9A-Za-z]{36,255}"),
     ("github_pat_", r"github_pat_[0-9A-Za-z_]{22,255}"),
     ("glpat-", r"glpat-[0-9A-Za-z_-]{20,64}"),  # GitLab
-    ("sk-", r"sk-(?=[0-9A-Za-z_-]{0,40}[0-9A-Za-z]{12})[0-9A-Za-z_-]{20,255}"),  # OpenAI, Anthropic (sk-ant-), DeepSeek and others
+    (
+        "sk-",
+        r"sk-(?=[0-9A-Za-z_-]{0,40}[0-9A-Za-z]{12})[0-9A-Za-z_-]{20,255}",
+    ),  # OpenAI, Anthropic (sk-ant-), DeepSeek and others
     ("k_live_", r"[rs]k_live_[0-9A-Za-z]{16,255}"),  # Stripe
     ("AIza", r"AIza[0-9A-Za-z_-]{35}"),  # Google
     ("xox", r"xox[abeoprs]-[0-9A-Za-z-]{10,255}"),  # Slack
     ("eyJ", r"eyJ[0-9A-Za-z_-]{8,4096}\.eyJ[0-9A-Za-z_-]{8,8192}\.[0-9A-Za-z_-]{8,1024}"),  # RFC 7519
     ("hf_", r"hf_[0-9A-Za-z]{30,64}"),  # Hugging Face
 )
-_COMPILED = tuple((prefix, re.compile(rf"(?<![0-9A-Za-z_-]){pattern}(?![0-9A-Za-z])")) for prefix, pattern in _BY_PREFIX)
+_COMPILED = tuple(
+    (prefix, re.compile(rf"(?<![0-9A-Za-z_-]){pattern}(?![0-9A-Za-z])")) for prefix, pattern in _BY_PREFIX
+)
 
 _BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{1,48}-----")

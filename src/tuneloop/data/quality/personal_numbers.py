@@ -4,6 +4,8 @@ A number counts only where its own rules hold (check digits, real dates, assigne
 as a quantity, a version or a part of a longer number.
 """
 
+# ruff: noqa: RUF001 - Chinese and full-width characters are what these patterns are about
+
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ _CN_ID = re.compile(
     r"([1-9](?<![0-9].)(?<![0-9]\..)[0-9]{5})[ -]?((?:19|20)[0-9]{2})([0-9]{2})([0-9]{2})[ -]?([0-9]{3}[0-9Xx])(?![0-9])"
 )
 _CN_ID_OLD = re.compile(rf"([1-9]{_BEGINS}[0-9]{{5}})([0-9]{{2}})([0-9]{{2}})([0-9]{{2}})[0-9]{{3}}{_ENDS}")
-_SAYS_ID = re.compile(r"身份证|身分证|身份證|公民身份|\b[Ii][Dd] (?:card|number|No)|[Ii]dentity")
+_SAYS_ID = re.compile(r"身份证|身分证|身份證|公民身份|\b[Ii][Dd] (?:card|number|No)|(?i:identity)")
 _CN_PHONE = re.compile(rf"1[3-9][0-9]([ -]?)[0-9]{{4}}\1[0-9]{{4}}{_ENDS}")
 _CHINA = re.compile(r"(?<![0-9A-Za-z_+])(?:\+|00)?86[ -]?$")
 _AREA_CN = r"0(?:10|2[0-9]|[3-9][0-9]{2})"
@@ -56,7 +58,7 @@ _IBAN_LENGTHS = {
     for length, countries in {
         15: "NO",
         16: "BE",
-        18: "DK FI FO GL NL SD",
+        18: "DK FI FO GL NL SD",  # codespell:ignore
         19: "MK SI",
         20: "AT BA EE KZ LT LU XK",
         21: "CH HR LI LV",
@@ -75,12 +77,14 @@ _IBAN_LENGTHS = {
     }.items()
     for country in countries.split()
 }
-_PASSPORT = re.compile(r"护照(?:号码|号|编号)?(?:是|为)?[:\s]{0,3}((?:[DEGPS][0-9]|E[A-HJ-NP-Z])[0-9]{7})(?![0-9A-Za-z])")
-_IP_V4 = re.compile(
-    r"[0-9](?<![0-9A-Za-z_.\-/].)[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_]|[.\-][0-9]|/[0-9])"
+_PASSPORT = re.compile(
+    r"护照(?:号码|号|编号)?(?:是|为)?[:\s]{0,3}((?:[DEGPS][0-9]|E[A-HJ-NP-Z])[0-9]{7})(?![0-9A-Za-z])"
 )
+_IP_V4 = re.compile(r"[0-9](?<![0-9A-Za-z_.\-/].)[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_]|[.\-][0-9]|/[0-9])")
 _IP_V6 = re.compile(r"[23](?<![0-9A-Za-z_.:].)[0-9a-fA-F]{3}(?::[0-9a-fA-F]{0,4}){2,7}(?![0-9A-Za-z_:]|/[0-9])")
-_SAYS_VERSION = re.compile(r"(?:\b[Vv](?:er(?:sion)?)?\.?|版本|[A-Za-z]/|Chrome|Safari|Firefox)[号为 :]{0,3}$")
+_SAYS_VERSION = re.compile(
+    r"(?:(?<![A-Za-z])[Vv](?:er(?:sion)?)?\.?|版本|[A-Za-z]/|Chrome|Safari|Firefox)[号为 :]{0,3}$"
+)
 _SMALL = 32
 
 

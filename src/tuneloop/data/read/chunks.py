@@ -91,16 +91,30 @@ class _Gzip:
 
     def feed(self, packed: bytes) -> Iterator[bytes]:
         """Everything that `packed` unpacks to."""
-        try:
-            while chunk := self._member.decompress(packed, CHUNK_BYTES):
-                yield chunk
-                packed = self._member.unconsumed_tail
-        except zlib.error as error:
-            raise RowError("damaged", f"the gzip file is damaged: {error}") from error
+        while True:
+            before = self._member.copy()
+            try:
+                chunk = self._member.decompress(packed, CHUNK_BYTES)
+            except zlib.error:
+                yield from _until_damage(before, packed)
+                return
+            if not chunk:
+                return
+            yield chunk
+            packed = self._member.unconsumed_tail
 
     def rest(self) -> bytes | None:
         """What follows the member's end; None while it is not reached."""
         return self._member.unused_data if self._member.eof else None
+
+
+def _until_damage(member: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
+    """What stands before the damage: the call that meets it gives nothing, so byte by byte."""
+    try:
+        for at in range(len(packed)):
+            yield member.decompress(packed[at : at + 1])
+    except zlib.error as error:
+        raise RowError("damaged", f"the gzip file is damaged: {error}") from error
 
 
 class _Zstd:

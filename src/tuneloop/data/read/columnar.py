@@ -33,11 +33,16 @@ def read_parquet(file: SourceFile, limits: Limits) -> Iterator[Found | Problem]:
     with contextlib.ExitStack() as stack:
         try:
             table = stack.enter_context(pq.ParquetFile(file.path, memory_map=True, pre_buffer=False))
+            _check_columns(table.schema_arrow, file.name)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{file.name}: is not a whole Parquet file: {_first_line(error)}") from error
-        _check_columns(table.schema_arrow, file.name)
-        batches = table.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
-        yield from _read_batches(batches, file.name, limits, num_rows=table.metadata.num_rows)
+        row = 1
+        # Each group stands alone: behind a damaged one the next can be read.
+        for group in range(table.num_row_groups):
+            end = row + table.metadata.row_group(group).num_rows
+            batches = table.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], use_threads=False)
+            yield from _read_batches(batches, range(row, end), file.name, limits)
+            row = end
 
 
 def read_arrow(file: SourceFile, limits: Limits) -> Iterator[Found | Problem]:
@@ -56,14 +61,14 @@ def read_arrow(file: SourceFile, limits: Limits) -> Iterator[Found | Problem]:
             source.seek(0)
             opened = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
             table = stack.enter_context(opened)
+            _check_columns(table.schema, file.name)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{file.name}: is not a whole Arrow file: {_first_line(error)}") from error
-        _check_columns(table.schema, file.name)
         if isinstance(table, pa.RecordBatchFileReader):
             batches = (table.get_batch(number) for number in range(table.num_record_batches))
         else:
             batches = iter(table)
-        yield from _read_batches(batches, file.name, limits)
+        yield from _read_batches(batches, None, file.name, limits)
 
 
 def _check_columns(schema: "pa.Schema", name: str) -> None:
@@ -75,26 +80,69 @@ def _check_columns(schema: "pa.Schema", name: str) -> None:
 
 
 def _read_batches(
-    batches: Iterator["pa.RecordBatch"], name: str, limits: Limits, *, num_rows: int | None = None
+    batches: Iterator["pa.RecordBatch"], numbers: range | None, name: str, limits: Limits
 ) -> Iterator[Found | Problem]:
+    """The rows of batches in a row; `numbers` are those that should be there, where that is known."""
     import pyarrow as pa
 
-    row = 1
+    row = numbers.start if numbers else 1
+    end = numbers.stop if numbers else None
     while True:
         try:
             batch = next(batches, None)
         except (pa.ArrowException, OSError, ValueError) as error:
-            lost = f"; {num_rows - row + 1} rows are lost" if num_rows is not None else ""
-            yield Problem(Origin(name, row), "damaged", f"the file is damaged from here on{lost}: {_first_line(error)}")
+            lost = "all rows from here on" if end is None else f"the rows from here to {end - 1}"
+            yield Problem(Origin(name, row), "damaged", f"{lost} are lost: the file is damaged: {_first_line(error)}")
             return
         if batch is None:
             break
+        try:
+            _check_memory(batch)
+        except pa.ArrowException as error:
+            reason = f"the rows from here to {row + batch.num_rows - 1} are lost: damaged: {_first_line(error)}"
+            yield Problem(Origin(name, row), "damaged", reason)
+            row += batch.num_rows
+            continue
         for begin in range(0, batch.num_rows, _BATCH_ROWS):
             yield from _read_rows(batch.slice(begin, _BATCH_ROWS), row + begin, name, limits)
         row += batch.num_rows
-    if num_rows is not None and row <= num_rows:
-        reason = f"the file ends before its row {num_rows}"
-        yield Problem(Origin(name, row), "truncated", reason)
+    if end is not None and row < end:
+        yield Problem(Origin(name, row), "truncated", f"the rows from here to {end - 1} are not in the file")
+
+
+def _check_memory(batch: "pa.RecordBatch") -> None:
+    """Refuse offsets that point outside: they come from the file as they are, and would be followed.
+
+    Raises:
+        ArrowException: there is one.
+    """
+    import pyarrow as pa
+
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
+        # Letters are checked together with offsets, and may hide them; a wrong letter costs its own row alone.
+        for column in batch.columns:
+            column.view(_as_bytes(column.type)).validate(full=True)
+
+
+def _as_bytes(kind: "pa.DataType") -> "pa.DataType":
+    """The type with the same memory whose texts are bytes."""
+    import pyarrow as pa
+
+    if pa.types.is_string(kind):
+        return pa.binary()
+    if pa.types.is_large_string(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_as_bytes(field.type)) for field in kind.fields])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_as_bytes(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_as_bytes(kind.value_type)))
+    return kind
 
 
 def _read_rows(rows: "pa.RecordBatch", first: int, name: str, limits: Limits) -> Iterator[Found | Problem]:
@@ -121,11 +169,9 @@ def _to_python(rows: "pa.RecordBatch", limits: Limits) -> list[dict[str, Any]]:
     if rows.nbytes > limits.max_line_bytes:
         raise RowError("line_too_long", f"the row has more than {limits.max_line_bytes} bytes")
     try:
-        # Offsets come from the file as they are: unchecked, a wrong one reads memory that is not ours.
-        rows.validate(full=True)
         return rows.to_pylist(maps_as_pydicts="strict")
     except (pa.ArrowException, ValueError, KeyError, OverflowError, TypeError) as error:
-        code = "not_utf8" if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error) else "damaged"
+        code = "not_utf8" if isinstance(error, UnicodeDecodeError) else "damaged"
         raise RowError(code, f"the row cannot be read: {_first_line(error)}") from error
 
 

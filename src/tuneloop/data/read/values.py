@@ -93,14 +93,16 @@ def _open(file: SourceFile, limits: Limits) -> tuple[Container, Iterator[bytes]]
     """The container, and the chunks of what is not columnar, the first of them not blank."""
     magic = read_head(file)
     ending = _ending(file)
-    if magic.startswith(b"PAR1") or (magic and ending == ".parquet"):
+    is_packed = magic.startswith((GZIP, ZSTD))
+    is_named = bool(magic) and not is_packed
+    if magic.startswith(b"PAR1") or (is_named and ending == ".parquet"):
         return "parquet", iter(())
-    if magic.startswith((b"ARROW1", b"\xff\xff\xff\xff")) or (magic and ending in (".arrow", ".feather")):
+    if magic.startswith((b"ARROW1", b"\xff\xff\xff\xff")) or (is_named and ending in (".arrow", ".feather")):
         return "arrow", iter(())
     head, rest, is_whole = _take_head(read_chunks(file, limits), limits)
     _refuse_foreign(head, file.name)
     head = head.removeprefix(codecs.BOM_UTF8)
-    if magic.startswith((GZIP, ZSTD)) and head.startswith((b"PAR1", b"ARROW1")):
+    if is_packed and head.startswith((b"PAR1", b"ARROW1")):
         raise DataError(
             f"{file.name}: is Parquet or Arrow packed once more. Unpack it: both pack their columns already."
         )
