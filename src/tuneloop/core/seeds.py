@@ -13,15 +13,20 @@ def derive_seed(seed: int, *names: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
-def keyed_permutation(size: int, seed: int, *names: object) -> np.ndarray:
-    """The order of `size` items for a key, shape [size], the same on every machine and version.
+def keyed_hash(values: np.ndarray, seed: int, *names: object) -> np.ndarray:
+    """A 64-bit number for each value, uint64 like `values` in shape: whoever has the lowest is drawn first.
 
-    Sorts the items by splitmix64(key + item): a bijection of 64 bits, so that no two items tie.
+    splitmix64(key + value) is a bijection, so that different values never tie.
     Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators".
     """
     with np.errstate(over="ignore"):
-        z = np.arange(size, dtype=np.uint64) * _GOLDEN + np.uint64(derive_seed(seed, *names))
+        z = values.astype(np.uint64) * _GOLDEN + np.uint64(derive_seed(seed, *names))
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
-    return np.argsort(z, kind="stable")
+    return z
+
+
+def keyed_permutation(size: int, seed: int, *names: object) -> np.ndarray:
+    """The order of `size` items for a key, shape [size], the same on every machine and version."""
+    return np.argsort(keyed_hash(np.arange(size), seed, *names), kind="stable")

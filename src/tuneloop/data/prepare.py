@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuneloop.core.errors import ContractError, DataError
+from tuneloop.core.errors import ConfigError, ContractError, DataError
 from tuneloop.core.seeds import keyed_permutation
 from tuneloop.core.stop import Stop
 from tuneloop.data.candidates import Candidates, Problems
@@ -336,6 +336,8 @@ def _plan_epochs(
     sizes = tuple(int((file_of == number).sum()) for number in numbers)
     epochs = tuple(candidates.sources[number].spec.epochs for number in numbers)
     if config.mixing.temperature is not None:
+        if set(epochs) != {1.0}:
+            raise ConfigError("data.mixing.temperature and epochs of a file both say how often rows come. Name one.")
         epochs = temperature_epochs(sizes, config.mixing.temperature)
     keys = {"length": lambda: rows.lengths, "score": lambda: rows.column("scores")}.get(config.order)
     return EpochPlan(Mixture(sizes, epochs), config.order, keys() if keys else None, seed)

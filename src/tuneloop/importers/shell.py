@@ -149,7 +149,9 @@ def _dollar(lexer: _Lexer) -> str:
 
 
 def _filled(text: str, lexer: _Lexer) -> str:
-    return re.sub(r"\$\{?(\w+)\}?", lambda found: lexer.variables.get(found[1], found[0]), text.strip("()"))
+    """Variables of a sum; within `$((...))` they stand without a dollar."""
+    names = r"\b([A-Za-z_]\w*)\b" if text.startswith("(") else r"\$\{?(\w+)\}?"
+    return re.sub(names, lambda found: lexer.variables.get(found[1], found[0]), text.strip("()"))
 
 
 def _sum(text: str) -> str:

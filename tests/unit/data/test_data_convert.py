@@ -153,6 +153,7 @@ def test_a_critique_goes_to_the_authors_layout_and_back(critique: Critique) -> N
     assert set(row) == {"id", "weight", "score", "instruction", "input", "output"}
     found = again("critique", row)
     # A verdict that only a field says has no place there.
+    assert isinstance(found.content, Critique)
     assert replace(found, content=replace(found.content, is_right=critique.is_right)) == start
     # Read as plain Alpaca and in other formats of turns it is the same text, and still a critique.
     for to in ("alpaca", "messages", "pairs"):

@@ -139,6 +139,7 @@ def test_a_heading_of_an_article_is_no_citation_and_nothing_lies_in_the_article_
 def test_in_a_law_of_its_own_this_law_is_that_law() -> None:
     text = "依照《刑法》第九条。\n\n第二条 违反本法第三条、第四条，依据《乙法》第五条。第六条另有规定。"
     assert short(text, "甲法") == ["刑法 9", "甲法 3", "甲法 4", "乙法 5", "甲法 6"]
+    assert short("《刑法》第九条适用于违反本法第三条的人", "甲法") == ["刑法 9", "甲法 3"]
 
 
 def test_places_are_those_of_the_text() -> None:

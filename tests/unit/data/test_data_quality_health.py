@@ -119,7 +119,7 @@ FINE_ANSWERS = [
     "人工智能是计算机科学的一个分支。",
     "很抱歉让您久等了。",
     "这些食物富含维生素，对身体很有好处。除此之外，患者还应保持良好的心情，加强锻炼，增强体质，定期到医院检查身体的各项指标，以免加重病情",
-    "Some things that help are these. They are many, and all of them cost little:\n- going for a walk in the park each day",
+    "Some things that help are these. They are many, and all cost little:\n- going for a walk in the park each day",
     "We are proud to present what we made for you all. Come and see it in our shop! #New #Summer",
     '"Design is not just what it looks like and feels like. Design is how it works" - Steve Jobs',
     "Dear Ann, thank you for the letter that you wrote me last week. It was a joy.\n\nBest regards,",

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneloop.core.seeds import keyed_permutation
-from tuneloop.data.select.draw import apportion, keyed_hash, sample_rows
+from tuneloop.core.seeds import keyed_hash, keyed_permutation
+from tuneloop.data.select.draw import apportion, sample_rows
 
 DETERMINISTIC = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 

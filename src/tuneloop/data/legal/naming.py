@@ -109,7 +109,7 @@ def _known_at_end(text: str) -> str:
 
 def _meant_by(back: re.Match[str], context: Context) -> str:
     """The law that 本法 or 该条例 means: the last of its kind, or the text's own."""
-    if False and back.group().startswith("本"):
+    if context.own and back.group().startswith("本"):
         return context.own
     return next((law for law in reversed(context.laws) if _is_kind(law, back["kind"])), "")
 

@@ -9,14 +9,15 @@ _MAX_LOCAL = 64  # RFC 5321, 4.5.3.1.1
 _LOCAL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%+-")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])")
 # Names of files at twice the size (icon@2x.png) and of packages look like domains.
-_NOT_TOP_LEVEL = frozenset(
-    "png jpg jpeg gif svg webp bmp ico css scss js jsx ts tsx json html htm xml txt csv zip gz tar whl jar exe "
-    "yaml yml toml lock java class local localhost internal lan".split()
-)
+_FILE_SUFFIXES = """
+    png jpg jpeg gif svg webp bmp ico css scss js jsx ts tsx json html htm xml txt csv zip gz tar whl jar exe
+    yaml yml toml lock java class local localhost internal lan
+"""
+_NOT_TOP_LEVEL = frozenset(_FILE_SUFFIXES.split())
 # The user of a service, not a person: git@github.com:owner/name.
 _NOT_PEOPLE = frozenset({"git", "hg", "svn"})
 _CREDENTIALS = re.compile(r"://([^\s/@:?#\"'<>(){}\[\]$]{1,128}:[^\s/@?#\"'<>(){}\[\]$]{1,128})@[A-Za-z0-9\[]")
-_PLACEHOLDERS = frozenset("password passwd passwort pass pwd secret token xxx mypassword your_password 密码".split())
+_PLACEHOLDERS = frozenset({"password", "passwd", "pass", "pwd", "secret", "token", "xxx", "your_password", "密码"})
 
 
 def find_addresses(text: str) -> list[Found]:

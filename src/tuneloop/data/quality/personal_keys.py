@@ -1,7 +1,5 @@
 """Passwords, access keys and private keys: known prefixes first, then values that are assigned to a telling name."""
 
-# ruff: noqa: RUF001 - Chinese and full-width characters are what these patterns are about
-
 import math
 import re
 from collections import Counter
@@ -106,19 +104,26 @@ def _find_assigned(text: str) -> Iterator[Found]:
                 yield Found("key", match.start(group), match.start(group) + len(value))
 
 
+_MIN_SECRET = 8
+_MIN_BARE_SECRET = 16
+_NO_WORD_IS_SO_LONG = 32
+
+
 def _is_secret(value: str, *, is_bare: bool) -> bool:
     """Whether a value is drawn at random rather than a word, a variable or an example.
 
     Without quotes it may be an expression of a program, so that it has to be long and mixed.
     """
-    if len(value) < 8 or not (re.search("[0-9]", value) and re.search("[A-Za-z]", value)):
+    if len(value) < _MIN_SECRET or not (re.search("[0-9]", value) and re.search("[A-Za-z]", value)):
         return False
-    if len(value) < 32 and (_EXAMPLE.search(value) or _EXAMPLE.search(value.translate(_LETTERS))):
+    if len(value) < _NO_WORD_IS_SO_LONG and (_EXAMPLE.search(value) or _EXAMPLE.search(value.translate(_LETTERS))):
         return False
     if not is_bare:
         return _is_random(value, bits=2.75)
     is_mixed = re.search("[a-z]", value) and re.search("[A-Z]", value)
-    return bool(len(value) >= 16 and is_mixed and re.fullmatch(r"[^.]+|eyJ.*", value)) and _is_random(value, bits=3.5)
+    return bool(len(value) >= _MIN_BARE_SECRET and is_mixed and re.fullmatch(r"[^.]+|eyJ.*", value)) and _is_random(
+        value, bits=3.5
+    )
 
 
 def _is_random(value: str, *, bits: float) -> bool:

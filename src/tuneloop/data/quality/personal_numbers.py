@@ -19,13 +19,11 @@ _ENDS = r"(?![0-9A-Za-z_])(?![.\-][0-9])"
 
 # GB/T 2260: the first two digits of a region are its province; 83 is given to residents from Taiwan.
 _PROVINCES = frozenset(
-    int(code)
-    for code in (
-        "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83"
-    ).split()
+    [*range(11, 16), *range(21, 24), *range(31, 38), *range(41, 47), *range(50, 55), *range(61, 66), 71, 81, 82, 83]
 )
 _CN_ID = re.compile(
-    r"([1-9](?<![0-9].)(?<![0-9]\..)[0-9]{5})[ -]?((?:19|20)[0-9]{2})([0-9]{2})([0-9]{2})[ -]?([0-9]{3}[0-9Xx])(?![0-9])"
+    r"([1-9](?<![0-9].)(?<![0-9]\..)[0-9]{5})[ -]?((?:19|20)[0-9]{2})([0-9]{2})([0-9]{2})[ -]?"
+    r"([0-9]{3}[0-9Xx])(?![0-9])"
 )
 _CN_ID_OLD = re.compile(rf"([1-9]{_BEGINS}[0-9]{{5}})([0-9]{{2}})([0-9]{{2}})([0-9]{{2}})[0-9]{{3}}{_ENDS}")
 _SAYS_ID = re.compile(r"身份证|身分证|身份證|公民身份|\b[Ii][Dd] (?:card|number|No)|(?i:identity)")
@@ -47,6 +45,22 @@ _COUNTRY = re.compile(
 _CARD = re.compile(
     rf"[2-6]{_BEGINS}(?:[0-9]{{12,18}}|[0-9]{{3}}([ -])[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}(?:\1?[0-9]{{1,3}})?"
     rf"|[0-9]{{3}}([ -])[0-9]{{6}}\2[0-9]{{5}}){_ENDS}"
+)
+# Which cards the networks issue, as they publish it: the first four digits from and to, how long, groups needed.
+# Mastercard's range from 2221 looks like the date that an order number begins with.
+_CARD_RANGES = (
+    (6200, 6299, (16, 17, 18, 19), False),  # UnionPay
+    (4000, 4999, (13, 16, 19), False),  # Visa
+    (5100, 5599, (16,), False),  # Mastercard
+    (2221, 2720, (16,), True),
+    (3400, 3499, (15,), False),  # American Express
+    (3700, 3799, (15,), False),
+    (6011, 6011, (16,), False),  # Discover
+    (6440, 6599, (16,), False),
+    (3528, 3589, (16,), False),  # JCB
+    (3000, 3059, (14,), False),  # Diners Club
+    (3600, 3699, (14,), False),
+    (3800, 3999, (14,), False),
 )
 _SAYS_NO_CARD = re.compile(
     r"订单|运单|快递|单号|编号|流水|案号|[Oo]rder|[Tt]rack|[Ii]nvoice|\b(?:ID|id|Id|IMEI|SKU|ISBN|UPC|EAN)\b"
@@ -86,6 +100,7 @@ _SAYS_VERSION = re.compile(
     r"(?:(?<![A-Za-z])[Vv](?:er(?:sion)?)?\.?|版本|[A-Za-z]/|Chrome|Safari|Firefox)[号为 :]{0,3}$"
 )
 _SMALL = 32
+_MIN_GROUPS = 3
 
 
 def find_numbers(text: str) -> list[Found]:
@@ -203,20 +218,10 @@ def _card(match: re.Match[str]) -> _Spans:
 
 
 def _is_card_range(digits: str, *, is_grouped: bool) -> bool:
-    """Whether a network issues cards that begin so and are so long (ISO/IEC 7812 ranges as the networks publish them).
-
-    Mastercard's range from 2221 looks like a date in the middle of an order number, so that it has to be in groups.
-    """
-    length, head = len(digits), int(digits[:4])
-    return (
-        (digits.startswith("62") and length in {16, 17, 18, 19})
-        or (digits.startswith("4") and length in {13, 16, 19})
-        or (5100 <= head <= 5599 and length == 16)
-        or (2221 <= head <= 2720 and length == 16 and is_grouped)
-        or (digits.startswith(("34", "37")) and length == 15)
-        or ((head == 6011 or 6440 <= head <= 6599) and length == 16)
-        or (3528 <= head <= 3589 and length == 16)
-        or ((3000 <= head <= 3059 or digits.startswith(("36", "38", "39"))) and length == 14)
+    head = int(digits[:4])
+    return any(
+        first <= head <= last and len(digits) in lengths and (is_grouped or not needs_groups)
+        for first, last, lengths, needs_groups in _CARD_RANGES
     )
 
 
@@ -252,13 +257,15 @@ def _passport(match: re.Match[str]) -> _Spans:
 
 
 def _ip_v4(match: re.Match[str]) -> _Spans:
-    octets = [int(octet) for octet in match[0].split(".")]
-    has_leading_zero = any(octet != "0" and octet.startswith("0") for octet in match[0].split("."))
-    # Small numbers only are a section of a document or a version far more often than a machine.
-    if has_leading_zero or max(octets) > 255 or max(octets) < _SMALL or octets[3] == 0:
+    parts = match[0].split(".")
+    try:
+        address = ipaddress.IPv4Address(match[0])  # no leading zeros either
+    except ValueError:
         return
+    # Small numbers only are a section of a document or a version far more often than a machine; 0 ends a network.
+    is_machine = max(map(int, parts)) >= _SMALL and parts[3] != "0"
     before = match.string[max(0, match.start() - 12) : match.start()]
-    if ipaddress.IPv4Address(match[0]).is_global and octets[0] < 224 and not _SAYS_VERSION.search(before):
+    if is_machine and address.is_global and not address.is_multicast and not _SAYS_VERSION.search(before):
         yield match.span()
 
 
@@ -268,7 +275,7 @@ def _ip_v6(match: re.Match[str]) -> _Spans:
         is_global = ipaddress.IPv6Address(value).is_global
     except ValueError:
         return
-    if is_global and sum(map(bool, value.split(":"))) >= 3:
+    if is_global and sum(map(bool, value.split(":"))) >= _MIN_GROUPS:
         yield match.span()
 
 

@@ -1,26 +1,8 @@
-"""Drawing rows by chance: a hash for each row, a sample, and shares that add up."""
+"""Drawing rows by chance: a sample, and shares that add up."""
 
 import numpy as np
 
-from tuneloop.core.seeds import derive_seed, keyed_permutation
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def keyed_hash(values: np.ndarray, seed: int, *names: object) -> np.ndarray:
-    """A 64-bit number for each value, uint64 like `values` in shape: whoever has the lowest is drawn first.
-
-    splitmix64(key + value) is a bijection, so that different values never tie. `keyed_permutation(n, seed, name)`
-    is the order of `keyed_hash(arange(n), seed, name)`.
-
-    Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators".
-    """
-    with np.errstate(over="ignore"):
-        z = values.astype(np.uint64) * _GOLDEN + np.uint64(derive_seed(seed, *names))
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    return z
+from tuneloop.core.seeds import keyed_permutation
 
 
 def sample_rows(num_rows: int, limit: int | None, seed: int, *purpose: object) -> np.ndarray:

@@ -7,8 +7,7 @@ from typing import Literal, assert_never
 import numpy as np
 
 from tuneloop.core.errors import ConfigError
-from tuneloop.core.seeds import keyed_permutation
-from tuneloop.data.select.draw import keyed_hash
+from tuneloop.core.seeds import keyed_hash, keyed_permutation
 from tuneloop.data.select.mixture import Mixture, epoch_rows, epoch_size, plain_mixture
 
 OrderKind = Literal["shuffle", "file", "length", "score"]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuneloop.core.errors import DataError
-from tuneloop.data.select.draw import apportion, keyed_hash
+from tuneloop.core.seeds import keyed_hash
+from tuneloop.data.select.draw import apportion
 
 
 @dataclass(frozen=True, eq=False)

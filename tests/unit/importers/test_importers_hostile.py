@@ -1,0 +1,160 @@
+"""Configs that nobody should have written, and configs of another tool: an error that says so, never a crash."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from importer_kit import CONFIGS, HEADS, import_text, write_config
+
+from tuneloop.core.config import load_source
+from tuneloop.core.errors import ConfigError
+from tuneloop.importers.ledger import Reading
+from tuneloop.importers.registry import TOOLS, import_recipe
+from tuneloop.importers.shell import read_commands
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "aliases stand for more than"),
+        ("a: &a [*a]", "nested too deep|alias|undefined"),
+        ("- 1\n- 2\n", "mapping"),
+        ("just text", "mapping"),
+        ("", "is empty"),
+        ("a: [", "not valid YAML"),
+        ("a: 1\na: 2\n", "given twice"),
+        ("a: !!python/name:os.system ''", "not valid YAML"),
+        ("[" * 300, "not valid YAML"),
+    ],
+)
+def test_text_that_is_no_config_is_an_error(tool: str, text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        import_recipe(tool, write_config(tmp_path, text), tmp_path)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_file_that_is_no_text_is_an_error(tool: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        import_recipe(tool, tmp_path / "none.yaml", tmp_path)
+    with pytest.raises(ConfigError, match="not a UTF-8"):
+        import_recipe(tool, tmp_path, tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not a UTF-8"):
+        import_recipe(tool, tmp_path / "binary.yaml", tmp_path)
+    (tmp_path / "large.yaml").write_bytes(b"a: 1\n" * 300_000)
+    with pytest.raises(ConfigError, match="MiB"):
+        import_recipe(tool, tmp_path / "large.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_config_without_model_or_data_is_an_error(tool: str, tmp_path: Path) -> None:
+    first, _, _ = HEADS[tool].partition("\n")
+    with pytest.raises(ConfigError, match="missing"):
+        import_text(tool, tmp_path, head="learning_rate: 1.0\n")
+    with pytest.raises(ConfigError, match="missing"):
+        import_text(tool, tmp_path, head=first + "\n")
+
+
+@pytest.mark.parametrize(("tool", "path"), [(t, p) for t, p in CONFIGS if p.suffix != ".sh"], ids=str)
+def test_a_config_of_another_tool_is_recognised(tool: str, path: Path, tmp_path: Path) -> None:
+    for other in TOOLS:
+        if other == tool or tool == "trl":
+            continue
+        with pytest.raises(ConfigError, match=f"config of {tool}|missing"):
+            import_recipe(other, path, tmp_path)
+
+
+def test_an_unknown_tool_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Known: llamafactory, axolotl, trl, ms-swift"):
+        import_recipe("unsloth", tmp_path, tmp_path)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+KEYS = {
+    "llamafactory": ["lora_rank", "learning_rate", "columns", "max_samples", "val_size", "eval_dataset", "template"],
+    "axolotl": ["adapter", "datasets", "test_datasets", "special_tokens", "chat_template", "lora_target_modules", "rl"],
+    "trl": ["datasets", "env", "use_peft", "lora_target_modules", "max_length", "packing", "dataset_config"],
+    "ms-swift": [
+        "dataset",
+        "val_dataset",
+        "columns",
+        "tuner_type",
+        "env",
+        "loss_scale",
+        "target_modules",
+        "max_length",
+    ],
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), tool=st.sampled_from(sorted(TOOLS)))
+def test_any_value_under_any_key_is_noted_or_is_an_error(
+    data: st.DataObject, tool: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lines = data.draw(st.dictionaries(st.sampled_from(KEYS[tool]) | st.text("abz_.", min_size=1), values, max_size=4))
+    text = "".join(line + "\n" for line in HEADS[tool].splitlines() if line.split(":")[0] not in lines)
+    text += "".join(f"{json.dumps(key)}: {json.dumps(value)}\n" for key, value in lines.items())
+    folder = tmp_path_factory.mktemp("any")
+    try:
+        imported = import_recipe(tool, write_config(folder, text), folder)
+    except ConfigError as error:
+        assert str(error)  # noqa: PT017 - either of two ends is right
+        return
+    assert {note.key.split(".")[0] for note in imported.notes} >= {key for key in lines if "." not in key}
+
+
+def test_a_key_cannot_get_two_notes(tmp_path: Path) -> None:
+    reading = Reading("Tool", load_source(write_config(tmp_path, "a: 1\n")))
+    reading.note("a", "carried", "once.")
+    with pytest.raises(AssertionError, match="two notes"):
+        reading.note("a", "ignored", "twice.")
+
+
+SCRIPTS = [
+    ("swift sft --model 'open", "is not closed"),
+    ('swift sft --model "open', "is not closed"),
+    ("swift sft --model $(open", "is not closed"),
+    ("echo hello", "has no `swift"),
+    ("swift sft --model a\nswift sft --model b", "2 training commands"),
+    ("swift sft --model a --model b", "given twice"),
+    ("swift sft a --model b", "belongs to no --flag"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), SCRIPTS)
+def test_a_script_that_cannot_be_read_is_an_error(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        import_recipe("ms-swift", write_config(tmp_path, text, "train.sh"), tmp_path)
+
+
+def test_words_of_a_script_are_what_a_shell_would_pass_on() -> None:
+    text = (
+        "n=2 # two\nA=1 B='x y' prog --a \"p $n\" --b c#5 \\\n  --d $(expr 16 / $n) --e $((n*3)) ${n}z $u `ls` ; next"
+    )
+    first, second, third = read_commands(text, "s")
+    assert first.environment == {"n": ("2", 1)}
+    assert second.environment == {"A": ("1", 2), "B": ("x y", 2)}
+    words = ["prog", "--a", "p 2", "--b", "c#5", "--d", "8", "--e", "6", "2z", "$u", "`ls`"]
+    assert [word for word, _ in second.words] == words
+    assert second.words[5] == ("--d", 3)
+    assert third.words == [("next", 3)]
+
+
+def test_nothing_of_a_script_is_run(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    text = f"swift sft --model org/$(touch {mark}) --dataset org/rows --learning_rate `touch {mark}`"
+    with pytest.raises(ConfigError):
+        import_recipe("ms-swift", write_config(tmp_path, text, "train.sh"), tmp_path)
+    assert not mark.exists()
