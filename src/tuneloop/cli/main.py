@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuneloop import __version__
-from tuneloop.cli import chat, data, doctor, run, score
+from tuneloop.cli import chat, data, doctor, importing, run, score
 from tuneloop.cli.options import as_json_asked, print_json
 from tuneloop.core.errors import TuneloopError
 
@@ -31,6 +31,7 @@ score.register(app)
 chat.register(app)
 doctor.register(app)
 app.add_typer(data.app, name="data")
+app.command("import")(importing.import_config)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback interface
@@ -54,8 +55,8 @@ def main() -> None:
     # Threads that wait by spinning bring a shared machine to a crawl: two trainings side by side on two cores
     # were 5 to 20 times slower than with threads that sleep. Has to be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # The tokenizer's own threads are not used, and its warning about forks would only confuse.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Rows are encoded on all cores; without a word the library would warn of every fork afterwards.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         app()
     except TuneloopError as error:

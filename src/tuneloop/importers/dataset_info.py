@@ -98,8 +98,8 @@ def load_dataset_info(folder: str, places: Places) -> DatasetInfo:
     path = next((candidate for candidate in looked if candidate.is_file()), None)
     if path is None:
         raise ConfigError(
-            f"{places.config}: dataset names need {FILE_NAME} of the data folder '{folder}'; it is not in "
-            f"{looked[0].parent}{' nor in any folder above the config' if len(looked) > 1 else ''}. "
+            f"{places.config}: no {FILE_NAME} to look data sets up in; looked in "
+            f"{', '.join(dict.fromkeys(str(candidate.parent) for candidate in looked))}. "
             "Name its folder with --dataset-dir."
         )
     try:
@@ -198,6 +198,9 @@ def _columns(formatting: str, columns: Mapping[str, Any], *, preference: bool, k
         names |= {"system": "system", "tools": "tools", "history": "history"}
     if preference:
         names.pop("response")
+    elif kto:
+        # There the turns end with the answer that is judged.
+        names["messages"] = "messages"
     return {names[key]: str(value) for key, value in given.items() if value and key in names}
 
 

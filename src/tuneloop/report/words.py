@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuneloop.report import figures
+from tuneloop.report.data_words import DATA_WORDS, LANGUAGES, REASONS
 
 Language = Literal["en", "zh"]
 
@@ -323,6 +324,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "由 tuneloop 根据运行记录生成。单个文件，无需联网。",
     ),
     "nav": ("Contents", "目录"),
+    **DATA_WORDS,
 }
 
 
@@ -346,6 +348,14 @@ class Words:
         known = _METRICS.get(name)
         return known[0 if self.language == "en" else 1] if known else name.replace("_", " ")
 
+    def reason(self, code: str) -> str:
+        """What the code of a row that is left out means; "" where the table does not say."""
+        return _in_language(REASONS.get(code), self.language) or ""
+
+    def tongue(self, code: str) -> str:
+        """A language's name; its code where the table has none."""
+        return _in_language(LANGUAGES.get(code), self.language) or code
+
     def duration(self, seconds: float) -> str:
         """A time in its two largest units."""
         if self.language == "zh":
@@ -359,3 +369,7 @@ class Words:
     def level(self, share: float) -> str:
         """`95 %`."""
         return self("level", percent=f"{100 * share:g}")
+
+
+def _in_language(pair: tuple[str, str] | None, language: Language) -> str | None:
+    return pair and pair[0 if language == "en" else 1]

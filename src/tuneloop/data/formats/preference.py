@@ -87,7 +87,7 @@ def _implicit(
             break
         num_shared += 1
     part_with = {messages[num_shared].role for messages in (whole.messages, other.messages)}
-    if not part_with <= {"assistant", "tool"} or num_shared == 0:
+    if not part_with <= {"assistant", "tool"}:
         raise RowError("prompts_differ", "'chosen' and 'rejected' answer different questions")
     while num_shared and whole.messages[num_shared - 1].role == "assistant":
         num_shared -= 1

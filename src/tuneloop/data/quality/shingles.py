@@ -13,12 +13,9 @@ DENSE_WINDOW = 3
 
 _DENSE_RANGES = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 _DENSE = "".join(f"{chr(first)}-{chr(last)}" for first, last in _DENSE_RANGES)
-# The lookbehind stands after the class, not before it: so the scan jumps from mark to mark.
-_MARK = r'[.,;:!?"](?<!\d!)'
-_MARKS_AT_EDGES = re.compile(rf'{_MARK}(?:{_MARK})*(?!\S)|[,;:!?"](?<!\S.)[,;:!?"]*', re.DOTALL)
-_MARKS_BESIDE_DENSE = re.compile(rf"(?<=[{_DENSE}])(?:{_MARK})+|(?:{_MARK})+(?=[{_DENSE}])")
+_IS_DENSE = re.compile(f"[{_DENSE}]")
+_MARKS = re.compile('[.,;:!?"]+')
 _SPACE_BESIDE_DENSE = re.compile(rf"(?<=[{_DENSE}]) | (?=[{_DENSE}])")
-_HAS_DENSE = re.compile(f"[{_DENSE}]")
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _MARKS_EVERYWHERE = "\u2014\u2026\u201c\u201d\u201e\u201f\u3001\u3002\u3008\u3009\u300a\u300b\u300c\u300d\u300e\u300f"
 _NO_INVISIBLE = str.maketrans("", "", _INVISIBLE)
@@ -39,13 +36,27 @@ def normalise(text: str) -> str:
     """
     if text.isascii():
         folded = text.lower()
-        return " ".join(_MARKS_AT_EDGES.sub(" ", folded).split()) or " ".join(folded.split())
+        return " ".join(_MARKS.sub(_without_marks, folded).split()) or " ".join(folded.split())
     folded = unicodedata.normalize("NFKC", text.translate(_NO_INVISIBLE)).casefold()
     folded = unicodedata.normalize("NFKC", folded)
-    bare = " ".join(folded.translate(_UNIFIED).split())
-    if _HAS_DENSE.search(bare):
-        bare = _MARKS_BESIDE_DENSE.sub("", _SPACE_BESIDE_DENSE.sub("", bare))
-    return " ".join(_MARKS_AT_EDGES.sub(" ", bare).split()) or " ".join(folded.split())
+    bare, before = folded.translate(_UNIFIED), ""
+    # What is removed can bring a mark beside a Chinese character; a second round nearly always changes nothing.
+    while bare != before:
+        before = bare
+        bare = _SPACE_BESIDE_DENSE.sub("", " ".join(bare.split()))
+        bare = _SPACE_BESIDE_DENSE.sub("", " ".join(_MARKS.sub(_without_marks, bare).split()))
+    return bare or " ".join(folded.split())
+
+
+def _without_marks(marks: re.Match[str]) -> str:
+    """What becomes of some marks in a row, by the characters beside them."""
+    text, run = marks.string, marks[0]
+    before, after = text[max(0, marks.start() - 1) : marks.start()], text[marks.end() : marks.end() + 1]
+    if not after or after == " " or after.isspace() or _IS_DENSE.match(before) or _IS_DENSE.match(after):
+        return "! " if run[0] == "!" and before.isdigit() else " "
+    if not before or before.isspace():
+        return run.lstrip(',;:!?"')
+    return run
 
 
 @lru_cache(maxsize=1)

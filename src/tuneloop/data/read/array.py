@@ -21,6 +21,8 @@ def _bracketed(levels: int) -> bytes:
 # Nearly every row nests less than this, so that one call of `match` passes it whole, in C.
 _TO_COMMA = re.compile(rb'(?:[^",\[\]{}]++|' + STRING + rb"|" + _bracketed(4) + rb")*+", re.DOTALL)
 _TO_BRACKET = re.compile(rb"(?:" + _PLAIN + rb"|" + _bracketed(4) + rb")*+", re.DOTALL)
+# The usual case in one go: a gap, an element, and what ends it.
+_ELEMENT = re.compile(rb"[ \t\r\n,]*+(" + _TO_COMMA.pattern + rb")(?=[,\]}])", re.DOTALL)
 _GAP = re.compile(rb"[ \t\r\n,]*+")
 _MAX_STEP_BYTES = 16 << 20
 _MAX_INDENT = 256
@@ -53,11 +55,10 @@ class Window:
 
     def locate(self, at: int) -> tuple[int, int]:
         """Line and column of a place; places are asked for in rising order."""
-        num_lines = self.text.count(b"\n", self.counted, at)
-        if num_lines:
-            self.line += num_lines
+        if self.text.find(b"\n", self.counted, at) >= 0:
+            self.line += self.text.count(b"\n", self.counted, at)
             self.column_origin = self.text.rfind(b"\n", self.counted, at) + 1
-        self.counted = max(at, self.counted)
+        self.counted = max(self.counted, at)
         return self.line, at - self.column_origin + 1
 
     def grow(self, keep_from: int) -> int | None:
@@ -107,7 +108,17 @@ class ArrayReader:
 
     def read(self) -> Iterator[Found | Problem]:
         """Every element; commas too many are passed over, because nothing is lost by them."""
+        window, max_bytes = self.window, self.limits.max_line_bytes
+        ends = b"," + self.closer
         while True:
+            text = window.text
+            if match := _ELEMENT.match(text, self.at):
+                start, end = match.span(1)
+                if 0 < end - start <= max_bytes and text[end] in ends:
+                    line, column = window.locate(start)
+                    yield Found(line, RawJson(text[start:end].rstrip(), column))
+                    self.at = end
+                    continue
             self.at = start = self._skip_gap()
             if start == len(self.window.text):
                 if self.broken_at is None:

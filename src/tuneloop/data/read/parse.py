@@ -15,6 +15,10 @@ _BIGGEST = 2.0**63
 _TWO_HIGH_BYTES = re.compile(rb"[\x80-\xff]{2}")
 
 
+class _DoubtError(Exception):
+    """The quick way cannot tell."""
+
+
 def parse_found(found: Found) -> object:
     """The value, parsed if that was put off.
 
@@ -36,17 +40,21 @@ def parse_json(text: bytes, *, line: int = 1, column: int = 1) -> object:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise _refusal(text.rstrip(), error, line, column) from error
-    if type(value) is not dict and type(value) is not list:
-        return _look_closer(text) if type(value) is float and abs(value) >= _BIGGEST else value
-    num_quotes = text.count(b'"')
-    if b"\\" in text:
-        # Escapes stand in pairs from left to right: without the pairs of backslashes, a backslash before a quote
-        # belongs to it, so this is the exact number of quotes that begin or end a string.
-        num_quotes -= (text.replace(b"\\\\", b"") if b"\\\\" in text else text).count(b'\\"')
-    num_strings, has_big_number = _survey(value)
-    if num_quotes != 2 * num_strings or has_big_number:
-        return _look_closer(text)
-    return value
+    try:
+        # Every string has two quotes. What is left over stands inside strings, or in a member that was dropped.
+        num_quotes = text.count(b'"') - 2 * _count_strings(value, 1)
+        if num_quotes:
+            # Escapes stand in pairs from left to right: without the pairs of backslashes, a backslash before a quote
+            # belongs to it.
+            escapes = text.replace(b"\\\\", b"") if b'\\\\"' in text else text
+            num_quotes -= escapes.count(b'\\"')
+        if num_quotes == 0:
+            return value
+    except _DoubtError:
+        pass
+    except RecursionError as error:
+        raise _too_deep() from error
+    return _look_closer(text)
 
 
 def _refusal(text: bytes, error: orjson.JSONDecodeError, line: int, column: int) -> RowError:
@@ -65,35 +73,34 @@ def _refusal(text: bytes, error: orjson.JSONDecodeError, line: int, column: int)
     return RowError("not_json", f"not JSON: {error.msg} at column {column + at_column - 1}")
 
 
-def _survey(value: Any) -> tuple[int, bool]:
-    """How many strings, keys among them, a value holds; and whether a number may have lost digits.
+def _count_strings(value: Any, depth: int) -> int:
+    """How many strings, keys among them, a value holds.
 
-    orjson keeps the last of two equal keys and drops the other without a word, and it makes a float of a whole
-    number beyond 64 bits. A dropped member leaves fewer strings than the text has pairs of quotes.
+    orjson keeps the last of two equal keys and drops the other without a word: then there are fewer than in the text.
+
+    Raises:
+        RowError: it is too deep.
+        _DoubtError: a number may have lost digits, because orjson makes a float of a whole number beyond 64 bits.
     """
-    num_strings, depth, has_big_number = 0, 0, False
-    level = [value]
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise _too_deep()
-        below: list[Any] = []
-        for container in level:
-            if type(container) is dict:
-                num_strings += len(container)
-                values = container.values()
-            else:
-                values = container
-            for item in values:
-                kind = type(item)
-                if kind is str:
-                    num_strings += 1
-                elif kind is dict or kind is list:
-                    below.append(item)
-                elif kind is float and not -_BIGGEST < item < _BIGGEST:
-                    has_big_number = True
-        level = below
-    return num_strings, has_big_number
+    if depth > MAX_DEPTH:
+        raise _too_deep()
+    kind = type(value)
+    if kind is dict:
+        num_strings = len(value)
+        items = value.values()
+    elif kind is list:
+        num_strings, items = 0, value
+    else:
+        num_strings, items = 0, (value,)
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            num_strings += 1
+        elif kind is dict or kind is list:
+            num_strings += _count_strings(item, depth + 1)
+        elif kind is float and not -_BIGGEST < item < _BIGGEST:
+            raise _DoubtError
+    return num_strings
 
 
 def _too_deep() -> RowError:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -147,6 +148,15 @@ class TokenStore:
         shard = int(np.searchsorted(self._first_rows, index, side="right")) - 1
         return self.shards[shard].row(index - int(self._first_rows[shard]))
 
+    def rows(self, indices: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids and weights of some rows, in ascending order; neighbours are read at once."""
+        for number, shard in enumerate(self.shards):
+            first, end = int(self._first_rows[number]), int(self._first_rows[number + 1])
+            mine = indices[np.searchsorted(indices, first) : np.searchsorted(indices, end)] - first
+            for run in np.split(mine, np.flatnonzero(np.diff(mine) > 1) + 1):
+                if len(run):
+                    yield from shard.rows(int(run[0]), int(run[-1]) + 1)
+
     def problems(self, name: str) -> Iterator[Problem]:
         """What was left out when the file was encoded; `name` is the file's."""
         for each in read_jsonl(self.folder / "problems.jsonl"):
@@ -180,6 +190,21 @@ class Shard:
         shape = tuple(spec["shape"])
         offset = self._begin + spec["data_offsets"][0]
         return np.fromfile(self.path, _DTYPES[spec["dtype"]], math.prod(shape), offset=offset).reshape(shape)
+
+    def rows(self, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids and weights of consecutive rows, read at once."""
+        bounds = (self._bounds[begin : end + 1] - self._bounds[begin]).tolist()
+        run_bounds = (self._run_bounds[begin : end + 1] - self._run_bounds[begin]).tolist()
+        with self.path.open("rb") as file:
+            ids = self._read(file, "ids", *self._bounds[[begin, end]].tolist()).astype(np.int32)
+            spans = self._read(file, "run_spans", *self._run_bounds[[begin, end]].tolist()).tolist()
+            values = self._read(file, "run_weights", *self._run_bounds[[begin, end]].tolist()).tolist()
+        all_weights = np.zeros(len(ids), dtype=np.float32)
+        for (first, last), (first_run, last_run) in zip(pairwise(bounds), pairwise(run_bounds), strict=True):
+            weights = all_weights[first:last]
+            for run in range(first_run, last_run):
+                weights[spans[run][0] : spans[run][1]] = values[run]
+            yield ids[first:last], weights
 
     def value(self, name: str, row: int) -> int:
         """One row's value of a column of whole numbers."""

@@ -1,0 +1,115 @@
+"""Makes the page of `tuneloop data check`: what is in the files, as one file that opens without a network."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tuneloop.core.errors import ConfigError
+from tuneloop.core.store import write_text
+from tuneloop.data.quality.records import DataReport
+from tuneloop.data.schema import Problem
+from tuneloop.report import data_plots, data_story, figures, strips
+from tuneloop.report.words import Language, Words
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_MOST_PARTS = 6
+_SHOWN_PROBLEMS = 100
+
+
+def write_data_page(path: Path, report: DataReport, *, language: str = "en", problems: Sequence[Problem] = ()) -> None:
+    """Write the page of a data check.
+
+    Args:
+        path: the HTML file.
+        report: what was found.
+        language: `en` or `zh`.
+        problems: rows that are left out; the first of them are shown with their reasons.
+
+    Raises:
+        ConfigError: the page is not written in this language.
+        DiskError: the disk is full or refuses.
+    """
+    write_text(path, render_data_page(report, language=parse_language(language), problems=problems))
+
+
+def parse_language(name: str) -> Language:
+    """A language that pages are written in.
+
+    Raises:
+        ConfigError: it is another.
+    """
+    known = get_args(Language)
+    if name not in known:
+        raise ConfigError(f"--lang {name}: pages are written in {' and '.join(known)}. Choose one of them.")
+    return cast("Language", name)
+
+
+def render_data_page(report: DataReport, *, language: Language = "en", problems: Sequence[Problem] = ()) -> str:
+    """The page as HTML: the same report gives the same bytes."""
+    words = Words(language)
+    css = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "data.css"))
+    page = (
+        _environment(words)
+        .get_template("data.html.j2")
+        .render(
+            story=data_story.tell_data(report, words),
+            problems=problems[:_SHOWN_PROBLEMS],
+            num_problems=len(problems),
+            css=css,
+            style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        )
+    )
+    # A lone surrogate from a damaged row cannot be written as UTF-8.
+    return page.encode("utf-8", "replace").decode()
+
+
+def _environment(words: Words) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
+    names: dict[str, Any] = {
+        "w": words,
+        "account_bar": partial(_account_bar, words),
+        "histogram_plot": partial(data_plots.histogram_plot, words=words),
+        "turn_plot": partial(_ranked, partial(data_story.turn_bars, words=words)),
+        "language_plot": partial(_ranked, partial(data_story.language_bars, words=words)),
+        "language_of": figures.language_of,
+        "folder_of": lambda path: path[: path.rfind("/") + 1],
+        "name_of": lambda path: path[path.rfind("/") + 1 :],
+    }
+    environment.globals.update(names)
+    environment.filters |= {
+        "count": figures.count,
+        "score": figures.score,
+        "significant": figures.significant,
+        "percent": figures.percent,
+        "short": figures.short_hash,
+    }
+    return environment
+
+
+def _account_bar(words: Words, item: Any, height: int = 10) -> str:
+    """Kept rows and the commonest reasons as shares of what was read; the rest of the reasons are one part."""
+    reasons = sorted(item.problems.items(), key=lambda pair: -pair[1])
+    parts = [(words("kept.title"), item.kept), *reasons[: _MOST_PARTS - 2]]
+    rest = sum(rows for _, rows in reasons[_MOST_PARTS - 2 :])
+    return strips.share_bar([*parts, (words("check.more_codes"), rest)] if rest else parts, height=height)
+
+
+def _ranked(bars: Any, counts: dict[str, int]) -> str:
+    return data_plots.rank_bars(bars(counts))
+
+
+def _visible(value: Any) -> Any:
+    """Foreign text passes here on its way to the page: control characters become visible signs."""
+    return figures.clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
