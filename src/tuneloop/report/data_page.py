@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -91,6 +91,7 @@ def _environment(words: Words) -> Environment:
     environment.filters |= {
         "count": figures.count,
         "score": figures.score,
+        "signed": figures.signed,
         "significant": figures.significant,
         "percent": figures.percent,
         "short": figures.short_hash,

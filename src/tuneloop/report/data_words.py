@@ -30,14 +30,12 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
     ),
     "check.at_least": ("At least {n}", "至少 {n}"),
     "check.leaks.1": (
-        "1 held-out row also stands among the training rows, word for word or nearly: take it out there, or the "
-        "score means nothing.",
-        "1 条留出数据也出现在训练数据中（相同或近似）：请从训练数据中删除，否则得分没有意义。",
+        "1 held-out row also stands among the training rows: take it out there, or the score means nothing.",
+        "1 条留出数据也出现在训练数据中：请从训练数据中删除，否则得分没有意义。",
     ),
     "check.leaks.n": (
-        "{n} held-out rows also stand among the training rows, word for word or nearly: take them out there, or the "
-        "score means nothing.",
-        "{n} 条留出数据也出现在训练数据中（相同或近似）：请从训练数据中删除，否则得分没有意义。",
+        "{n} held-out rows also stand among the training rows: take them out there, or the score means nothing.",
+        "{n} 条留出数据也出现在训练数据中：请从训练数据中删除，否则得分没有意义。",
     ),
     "check.secrets.1": (
         "1 row holds a password or a key: set data.personal to mask, or the model may tell it.",
@@ -56,14 +54,12 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
         "{n} 条数据（{share}）有错误，已排除，最常见：{reason}。如有需要，请在原文件中修正。",
     ),
     "check.overlong.1": (
-        "1 row ({share}) is longer than {limit} tokens and left out: raise data.cutoff_len, or set data.overlong to "
-        "split_turns.",
-        "1 条数据（{share}）超过 {limit} 词元，已排除：可调高 data.cutoff_len，或将 data.overlong 设为 split_turns。",
+        "1 row ({share}) has more than {limit} tokens and is left out: raise data.cutoff_len, or set data.overlong.",
+        "1 条数据（{share}）超过 {limit} 词元，已排除：可调高 data.cutoff_len，或另设 data.overlong。",
     ),
     "check.overlong.n": (
-        "{n} rows ({share}) are longer than {limit} tokens and left out: raise data.cutoff_len, or set data.overlong "
-        "to split_turns.",
-        "{n} 条数据（{share}）超过 {limit} 词元，已排除：可调高 data.cutoff_len，或将 data.overlong 设为 split_turns。",
+        "{n} rows ({share}) exceed {limit} tokens and are left out: raise data.cutoff_len, or set data.overlong.",
+        "{n} 条数据（{share}）超过 {limit} 词元，已排除：可调高 data.cutoff_len，或另设 data.overlong。",
     ),
     "check.contradictions.1": (
         "1 question is answered in more than one way: keep the right answer.",
@@ -121,7 +117,7 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
     "check.more_files": ("{n} more files", "另外 {n} 个文件"),
     "check.problem_rows": (
         "The rows that are left out: the first {n} of {all}",
-        "被排除的数据：共 {all} 条，前 {n} 条",
+        "被排除的：前 {n} 条，共 {all} 条",
     ),
     "check.problem_rows.json": (
         "tuneloop data check --json lists all of them.",
@@ -164,9 +160,8 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
     "check.long.error": ("data.overlong is error: a run stops there.", "data.overlong 为 error：运行将在此停止。"),
     "check.long.cut": ("If they were cut there instead", "若改为截断"),
     "check.long.cut.text": (
-        "{n} target tokens would be lost without a word, and answers would stop in mid-sentence. That is why no row "
-        "is cut.",
-        "将有 {n} 个目标词元无声丢失，回答会在句中中断。因此不作截断。",
+        "{n} target tokens would be lost without a word: answers would stop in mid-sentence.",
+        "将有 {n} 个目标词元无声丢失，回答会在句中中断。",
     ),
     # Shape.
     "check.characters": ("Characters", "字符"),
@@ -178,9 +173,8 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
     "check.other": ("other", "其他"),
     "check.files.capped": ("{n} more files are not drawn.", "另有 {n} 个文件未绘出。"),
     "check.shape.intro": (
-        "Rows that can be read, copies included. Turns count without the system turn; und is text too short, or too "
-        "little language, to tell.",
-        "可读取的数据，含重复。轮数不含系统轮；und 表示文本太短或难以判断语言。",
+        "Rows that can be read, copies included. Turns count without the system turn.",
+        "可读取的数据，含重复。轮数不含系统轮。",
     ),
     # Marks and findings.
     "check.what": ("What", "内容"),

@@ -15,7 +15,7 @@ from tuneloop.core.errors import ConfigError, DataError
 from tuneloop.data.config import FileSpec, Render
 from tuneloop.data.content import Content, Conversation, Critique, Example, Feedback, Preference, Text
 from tuneloop.data.convert import ConvertLedger, convert, convert_file
-from tuneloop.data.formats.registry import FORMATS, parse_example
+from tuneloop.data.formats.registry import FORMATS, detect_format, parse_example
 from tuneloop.data.formats.shape import Shape
 from tuneloop.data.legal.record import LegalRecord
 from tuneloop.data.render import to_conversation
@@ -296,6 +296,17 @@ def test_a_wrong_name_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         convert_file(FileSpec(path="none.jsonl"), tmp_path, "messages", tmp_path / "out.jsonl", cache=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["prompt_completion", "text", "preference", "kto", "critique"])
+def test_the_examples_of_a_page_are_rows_of_its_format(name: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "formats" / f"{name}.md").read_text()
+    examples = [json.loads(block.partition("```")[0]) for block in page.split("```json\n")[1:]]
+    assert examples
+    for example in examples:
+        assert detect_format([example]) == name
+        content = again(name, example).content
+        assert again(name, convert(Example(content), name)).content == content
 
 
 @pytest.mark.shared

@@ -65,7 +65,7 @@ def find_leaks(
     Give prompts on both sides to find the same question with any answer. Give whole texts to find a held-out
     row told inside a longer one. Empty texts leak nothing.
 
-    Held-out rows are indexed and held in memory (about 5 KB each); training rows are read once, in batches.
+    Held-out rows are indexed and held in memory; training rows are read once, in batches.
     """
     texts, copies = _distinct_texts(eval_texts)
     if not texts:
