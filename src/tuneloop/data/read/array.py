@@ -26,7 +26,7 @@ _ELEMENT = re.compile(rb"[ \t\r\n,]*+(" + _TO_COMMA.pattern + rb")(?=[,\]}])", r
 _GAP = re.compile(rb"[ \t\r\n,]*+")
 _MAX_STEP_BYTES = 16 << 20
 _MAX_INDENT = 256
-_MAX_RESCAN_BYTES = 256 << 20
+_MAX_RESCAN_BYTES = 128 << 20
 """How much may be looked at twice in search of rows behind broken ones: time stays linear."""
 
 

@@ -64,32 +64,31 @@ def read_jsonl(chunks: Iterator[bytes], name: str, limits: Limits) -> Iterator[F
 
 def read_text(chunks: Iterator[bytes], name: str, limits: Limits) -> Iterator[Found | Problem]:
     """A row `{"text": ...}` a paragraph; paragraphs are parted by blank lines."""
-    begin, lines, num_bytes = 0, [], 0
+    begin, held = 0, bytearray()
     error: RowError | None = None
     for number, line in split_lines(chunks, limits):
         if isinstance(line, bytes) and not line.strip():
             if begin:
-                yield _paragraph(name, begin, lines, error)
-            begin, lines, num_bytes, error = 0, [], 0, None
+                yield _paragraph(name, begin, held, error)
+            begin, held, error = 0, bytearray(), None
             continue
         begin = begin or number
         if isinstance(line, RowError):
             error = error or line
-        elif (num_bytes := num_bytes + len(line)) > limits.max_line_bytes:
-            error = error or RowError("line_too_long", f"the paragraph has more than {_size(limits.max_line_bytes)}")
-        else:
-            lines.append(line)
-        if error is not None:
-            lines.clear()
+        elif error is None:
+            held += line
+            if len(held) > limits.max_line_bytes:
+                error = RowError("line_too_long", f"the paragraph has more than {_size(limits.max_line_bytes)}")
+                held.clear()
     if begin:
-        yield _paragraph(name, begin, lines, error)
+        yield _paragraph(name, begin, held, error)
 
 
-def _paragraph(name: str, begin: int, lines: list[bytes], error: RowError | None) -> Found | Problem:
+def _paragraph(name: str, begin: int, held: bytearray, error: RowError | None) -> Found | Problem:
     try:
         if error is not None:
             raise error
-        return Found(begin, {"text": decode_text(b"".join(lines), line=begin).strip("\n")})
+        return Found(begin, {"text": decode_text(bytes(held), line=begin).strip("\n")})
     except RowError as told:
         return Problem(Origin(name, begin), told.code, told.reason)
 

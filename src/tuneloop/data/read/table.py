@@ -15,6 +15,9 @@ from tuneloop.data.schema import Origin, Problem, RowError
 _MAX_REPLAYS = 16
 """How often lines are read again behind a quote that was never closed: time stays linear."""
 
+_HELD_LINE_BYTES = 100
+"""What Python needs for a line beside its letters: a record of millions of short lines is bounded too."""
+
 
 @dataclass(slots=True)
 class _Feed:
@@ -34,7 +37,7 @@ class _Feed:
         self.record.append((number, line))
         if isinstance(line, RowError):
             raise line
-        self.num_bytes += len(line)
+        self.num_bytes += len(line) + (_HELD_LINE_BYTES if len(self.record) > 1 else 0)
         if self.num_bytes > self.limits.max_line_bytes:
             raise RowError("line_too_long", f"the record has more than {self.limits.max_line_bytes} bytes")
         self.is_text = self.is_text and b"\0" not in line
