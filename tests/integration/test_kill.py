@@ -48,6 +48,11 @@ CONFIGS: dict[str, dict[str, object]] = {
         "tune": {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.1},
         "stages": [LONG | {"max_steps": 30}, LONG | {"max_steps": 30, "lr_scheduler_type": "linear"}],
     },
+    "stream": {
+        "data": {"train": ["rows.jsonl"], "eval_fraction": 0, "streaming": True, "shuffle_window": 8},
+        "tune": {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.1},
+        "stages": [LONG],
+    },
 }
 
 

@@ -13,8 +13,8 @@ from tuneloop.report.words import Words
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 30, 38
 _MIN_BIN = 5.0
 _TAIL = 1.5
-_ROW, _NAME = 24, 104
-_MOST_LETTERS = 17
+_ROW, _NAME = 24, 92
+_MOST_LETTERS = 15
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def histogram_plot(
     return svg(width, height, body, label)
 
 
-def rank_bars(items: Sequence[tuple[str, int]], *, width: int = 260) -> str:
+def rank_bars(items: Sequence[tuple[str, int]], *, width: int = 224) -> str:
     """One bar a line, with its name before it and its share behind."""
     total = sum(count for _, count in items)
     if not total:

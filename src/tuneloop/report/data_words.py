@@ -100,7 +100,7 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
     "check.files": ("Files", "文件数"),
     "check.train_tokens": ("Training tokens", "训练词元"),
     "check.share.of": ("{share} of {n} rows", "{n} 条中的 {share}"),
-    "check.share.targets": ("{share} of them trained on", "其中 {share} 参与训练"),
+    "check.targets": ("Share trained on", "参与训练的占比"),
     "check.language": ("Language", "语言"),
     # Headings.
     "check.rows": ("Where every row goes", "数据去向"),
