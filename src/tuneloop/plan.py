@@ -52,7 +52,9 @@ class Plan(Config):
     @model_validator(mode="after")
     def _streams_name_their_steps(self) -> "Plan":
         if self.data.streaming and any(stage.max_steps is None for stage in self.stages):
-            raise ValueError("data.streaming: how many rows there are is not known before the end, so every stage needs max_steps")
+            raise ValueError(
+                "data.streaming: how many rows there are is not known before the end, so every stage needs max_steps"
+            )
         return self
 
     @property

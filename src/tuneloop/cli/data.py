@@ -139,7 +139,7 @@ def _most(profile: Any) -> list[tuple[str, int]]:
 
 
 @app.command()
-def show(
+def show(  # noqa: PLR0913 - each is an option of the command
     files: _FilesArgument,
     model: ModelOption = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many rows.")] = 3,

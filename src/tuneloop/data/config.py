@@ -35,12 +35,12 @@ class FileSpec(Config):
     JSONL, JSON array, CSV, TSV, Parquet, Arrow, plain text; gzip or zstd."""
     format: FormatName = "auto"
     """`auto` looks at the keys of the first rows and says what it found."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default_factory=dict)
     """What the file calls a field: `{instruction: question, output: reply, messages: dialog, messages.role: speaker,
     messages.content: says, messages.weight: train}`. A field that is not named keeps the format's own name."""
     only_columns: bool = False
     """Read no field that `columns` does not name."""
-    roles: dict[str, Literal["system", "user", "assistant", "tool", "function_call"]] = {}
+    roles: dict[str, Literal["system", "user", "assistant", "tool", "function_call"]] = Field(default_factory=dict)
     """Names of roles beyond those that every format knows: `{doctor: assistant, patient: user}`."""
     render: Render = "auto"
     """Which conversation is made of a richer row: `chosen` of a preference pair, `critique` of a critique row;

@@ -126,9 +126,7 @@ class Encoder:
         padded = [piece if first else "\n" + piece for piece, first in zip(pieces, is_first, strict=True)]
         return [
             each.ids if first else [i for i, (_, end) in zip(each.ids, each.offsets, strict=True) if end > 1]
-            for each, first in zip(
-                self.tokenizer.encode_batch(padded, add_special_tokens=False), is_first, strict=True
-            )
+            for each, first in zip(self.tokenizer.encode_batch(padded, add_special_tokens=False), is_first, strict=True)
         ]
 
 

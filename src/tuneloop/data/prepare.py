@@ -20,8 +20,8 @@ from tuneloop.data.rows import Source, iter_rows, open_sources, read_lines
 from tuneloop.data.schema import Row
 from tuneloop.data.select.mixture import Mixture, temperature_epochs
 from tuneloop.data.select.order import EpochPlan
-from tuneloop.data.stream import StreamedRows, StreamPlan
 from tuneloop.data.select.split import SplitBy, split_rows
+from tuneloop.data.stream import StreamedRows, StreamPlan
 from tuneloop.data.tokens.build import BuildOptions, open_store
 from tuneloop.data.tokens.overlong import LengthPolicy, count_tokens, make_fit
 from tuneloop.data.tokens.selected import TokenRows

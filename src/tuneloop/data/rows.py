@@ -63,8 +63,8 @@ def open_sources(
         place = (source.file.path.resolve(), source.spec.render)
         if place in seen:
             raise DataError(
-                f"data: the same file is named twice: {source.name}. Name it once; `epochs` says how often its rows come, `weight` "
-                "how much they count."
+                f"data: the same file is named twice: {source.name}. Name it once; `epochs` says how "
+                "often its rows come, `weight` how much they count."
             )
         seen.add(place)
     return sources

@@ -12,7 +12,6 @@ from tuneloop.core.stop import Stop
 from tuneloop.data.schema import Origin
 from tuneloop.data.select.order import WindowedOrder
 from tuneloop.data.tokens.block import TokenRow
-from tuneloop.data.tokens.selected import StoredFile
 from tuneloop.data.tokens.shards import Shard, StoreManifest
 
 _POLL_S = 0.2
@@ -27,6 +26,14 @@ class StreamFilter:
     held_out: np.ndarray
     """uint64 [E, 2], sorted by the first column: the keys of rows that must not be trained on."""
     drop_duplicates: bool = True
+
+
+@dataclass(frozen=True)
+class StreamedFile:
+    """What the recipe says of a file."""
+
+    name: str
+    weight: float
 
 
 @dataclass
@@ -66,7 +73,7 @@ class StreamedRows(Sequence[TokenRow]):
         self._chosen = chosen
         self._stop = stop
         self._seen = np.zeros(0, dtype=np.uint64)
-        self._shards: list[tuple[StoredFile, Shard, np.ndarray]] = []
+        self._shards: list[tuple[StreamedFile, Shard, np.ndarray]] = []
         self._firsts = [0]
         self._changed = threading.Condition()
         self._finished = False
@@ -87,7 +94,7 @@ class StreamedRows(Sequence[TokenRow]):
 
         threading.Thread(target=run, name="stream", daemon=True).start()
 
-    def add(self, file: StoredFile, shard: Shard) -> None:
+    def add(self, file: StreamedFile, shard: Shard) -> None:
         """Pass on the good rows of one more shard."""
         places = self._choose(shard)
         with self._changed:

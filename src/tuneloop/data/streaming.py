@@ -7,15 +7,14 @@ import numpy as np
 from tuneloop.core.errors import ConfigError
 from tuneloop.core.stop import Stop
 from tuneloop.core.store import hash_json
-from tuneloop.data.candidates import Candidates, Problems
+from tuneloop.data.candidates import Candidates
 from tuneloop.data.config import DataConfig
 from tuneloop.data.prepare import PreparedData, Texts, choose_eval, length_policy, notes_of, refuse_common_files
 from tuneloop.data.prompt import Renderer
 from tuneloop.data.records import FileLedger
 from tuneloop.data.rows import open_sources
-from tuneloop.data.stream import StreamedRows, StreamFilter, StreamPlan
+from tuneloop.data.stream import StreamedFile, StreamedRows, StreamFilter, StreamPlan
 from tuneloop.data.tokens.build import BuildOptions, open_store, store_key
-from tuneloop.data.tokens.selected import StoredFile
 
 _NOT_WITH_A_STREAM = ("max_samples", "near_duplicates", "order", "mixing", "split")
 
@@ -48,7 +47,7 @@ def prepare_stream(
 
     def make(growing: StreamedRows) -> None:
         for source in sources:
-            file = StoredFile(source.name, None, source.spec.weight)
+            file = StreamedFile(source.name, source.spec.weight)
             build = BuildOptions(stop, config.strict, on_shard=lambda shard, file=file: growing.add(file, shard))
             store = open_store(source, renderer.learning(source.spec.train_on), policy, cache=cache, build=build)
             growing.counts.add_file(source.name, store.manifest)

@@ -11,8 +11,8 @@ from tuneloop.core.hooks import Hooks
 from tuneloop.core.stop import Stop
 from tuneloop.data.batches import build_batch
 from tuneloop.data.prompt import Renderer
-from tuneloop.data.tokens.block import TokenRow
 from tuneloop.data.schema import Message, Row
+from tuneloop.data.tokens.block import TokenRow
 from tuneloop.evaluate.config import EvaluateConfig
 from tuneloop.evaluate.metrics.loss import TokenLoss
 from tuneloop.evaluate.metrics.metric import Metric

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuneloop.core.config import Source, parse_config
+from tuneloop.core.errors import DataError
 from tuneloop.core.stop import Stop
 from tuneloop.data.config import DataConfig, FileSpec
 from tuneloop.data.contract import load_renderer

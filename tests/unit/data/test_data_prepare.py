@@ -23,8 +23,8 @@ from tuneloop.data.contract import load_renderer
 from tuneloop.data.ledger import Ledger
 from tuneloop.data.prepare import PreparedData, prepare_data
 from tuneloop.data.prompt import Renderer
-from tuneloop.data.tokens.block import TokenRow
 from tuneloop.data.schema import Origin, Problem
+from tuneloop.data.tokens.block import TokenRow
 
 HIDDEN = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are kind.<|im_end|>\n{% endif %}" + CHATML
 Prepare = Callable[..., PreparedData]
@@ -292,7 +292,9 @@ def test_a_wish_to_stop_is_heard(tmp_path: Path, renderer: Renderer) -> None:
     stop = Stop()
     stop.requested = True
     with pytest.raises(StoppedError):
-        prepare_data(DataConfig.model_validate({"train": ["a.jsonl"]}), tmp_path, renderer, seed=0, cache=CACHE, stop=stop)
+        prepare_data(
+            DataConfig.model_validate({"train": ["a.jsonl"]}), tmp_path, renderer, seed=0, cache=CACHE, stop=stop
+        )
 
 
 def test_an_answer_is_never_cut(tmp_path: Path, prepare: Prepare, renderer: Renderer) -> None:
@@ -401,7 +403,9 @@ def test_last_answer_of_weight_0(tmp_path: Path, prepare: Prepare) -> None:
 def test_what_would_be_served_is_checked(tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "a.jsonl", row("one"))
     original = Renderer.encode_prompt
-    monkeypatch.setattr(Renderer, "encode_prompt", lambda *args, **options: np.append(original(*args, **options)[:-1], 7))
+    monkeypatch.setattr(
+        Renderer, "encode_prompt", lambda *args, **options: np.append(original(*args, **options)[:-1], 7)
+    )
     with pytest.raises(ContractError, match=r"^a\.jsonl:1: the prompt that serving would feed differs"):
         prepare(train=["a.jsonl"], eval_fraction=0)
 

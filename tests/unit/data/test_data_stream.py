@@ -17,10 +17,9 @@ from tuneloop.data.config import DataConfig
 from tuneloop.data.contract import load_renderer
 from tuneloop.data.prepare import PreparedData
 from tuneloop.data.prompt import Renderer
-from tuneloop.data.stream import StreamedRows, StreamFilter, StreamPlan
+from tuneloop.data.stream import StreamedFile, StreamedRows, StreamFilter, StreamPlan
 from tuneloop.data.streaming import prepare_stream
 from tuneloop.data.tokens import shards
-from tuneloop.data.tokens.selected import StoredFile
 from tuneloop.data.tokens.shards import Shard
 
 EVERYTHING = StreamFilter(longest=1_000_000, held_out=np.zeros((0, 2), dtype=np.uint64))
@@ -47,7 +46,9 @@ def write(folder: Path, name: str, *questions: str) -> str:
     return name
 
 
-def stream(folder: Path, renderer: Renderer, *, seed: int = 0, stop: Stop | None = None, **section: Any) -> PreparedData:
+def stream(
+    folder: Path, renderer: Renderer, *, seed: int = 0, stop: Stop | None = None, **section: Any
+) -> PreparedData:
     config = DataConfig.model_validate({"eval_fraction": 0, "streaming": True, **section})
     return prepare_stream(config, folder, renderer, seed=seed, cache=folder / "cache", stop=stop or Stop())
 
@@ -110,7 +111,7 @@ def test_the_first_step_waits_for_one_window_only(tmp_path: Path) -> None:
     gate = threading.Event()
 
     def make(growing: StreamedRows) -> None:
-        growing.add(StoredFile("a", None, 1.0), shard)
+        growing.add(StreamedFile("a", 1.0), shard)
         gate.wait(30)
 
     rows.fill(make)
@@ -165,5 +166,5 @@ def test_a_stop_ends_the_waiting() -> None:
 )
 def test_what_needs_all_rows_is_refused(tmp_path: Path, renderer: Renderer, section: dict[str, Any]) -> None:
     write(tmp_path, "a.jsonl", "q")
-    with pytest.raises(ConfigError, match="all rows at once|out of a stream"):
+    with pytest.raises(ConfigError, match=r"all rows at once|out of a stream"):
         stream(tmp_path, renderer, **({"train": ["a.jsonl"]} | section))

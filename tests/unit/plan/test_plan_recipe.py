@@ -217,7 +217,7 @@ def test_json_schema_is_closed_and_whole() -> None:
 PLAIN = {"string": str, "integer": int, "number": int | float, "boolean": bool, "null": type(None)}
 
 
-def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
+def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:  # noqa: PLR0911 - one per kind
     """As much of JSON Schema as decides whether keys, kinds and types are known."""
     if "$ref" in schema:
         return accepts(root["$defs"][schema["$ref"].rpartition("/")[2]], value, root)

@@ -55,7 +55,9 @@ def test_the_largest_micro_batch_that_rows_can_make() -> None:
     lengths = [len(row.ids) for row in rows]
     assert longest_micro_batch([len(row.ids) for row in rows], budget=10_000, batch_size=5) == sum(lengths)
     assert longest_micro_batch([len(row.ids) for row in rows], budget=10_000, batch_size=2) == sum(sorted(lengths)[-2:])
-    assert longest_micro_batch([len(row.ids) for row in rows], budget=max(lengths) + 1, batch_size=5) == max(lengths) + 1
+    assert (
+        longest_micro_batch([len(row.ids) for row in rows], budget=max(lengths) + 1, batch_size=5) == max(lengths) + 1
+    )
     assert longest_micro_batch([len(row.ids) for row in rows], budget=1, batch_size=5) == max(lengths)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tuneloop.train.config import StageConfig
 from tuneloop.data.select.order import plain_plan
+from tuneloop.train.config import StageConfig
 from tuneloop.train.loop import steps_of_stage
 from tuneloop.train.schedule import learning_rate_factor
 

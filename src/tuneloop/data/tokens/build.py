@@ -75,8 +75,9 @@ def open_store(
             _Build(source, renderer, policy, folder, build).run(key)
             return TokenStore(folder)
         store = TokenStore(folder)
-    for shard in store.shards if build.on_shard else ():
-        build.on_shard(shard)
+    if build.on_shard is not None:
+        for shard in store.shards:
+            build.on_shard(shard)
     if build.strict:
         for problem in store.problems(source.name):
             raise refuse(problem)
@@ -166,7 +167,7 @@ class _Build:
         for place, error in sorted(chunk.split.errors.items()):
             self._leave_out(Problem(chunk.rows[place].origin, error.code, error.reason))
         rows = [chunk.rows[place] for place in block.rows.tolist()]
-        if self.policy.rewrites and len(rows) and int(np.diff(block.bounds).max()) > self.policy.longest:
+        if self.policy.rewrites and rows and int(np.diff(block.bounds).max()) > self.policy.longest:
             rows, block = self._rewrite(rows, block)
         if rows:
             yield rows, block

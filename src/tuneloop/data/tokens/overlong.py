@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from tuneloop.data.prompt import Renderer
@@ -84,7 +85,7 @@ def _split_text(row: Row, renderer: Renderer, longest: int) -> list[Row]:
     offsets = renderer.tokenizer.encode(text, add_special_tokens=False).offsets
     cuts = [offsets[at][0] for at in range(room, len(offsets), room)]
     borders = [0, *dict.fromkeys(cut for cut in cuts if cut > 0), len(text)]
-    parts = [text[begin:end] for begin, end in zip(borders, borders[1:], strict=False)]
+    parts = [text[begin:end] for begin, end in pairwise(borders)]
     rows = [replace(row, messages=(Message("assistant", part),)) for part in parts if part.strip()]
     if any(count_tokens(each, renderer) > longest for each in rows):
         raise RowError("overlong", f"the text does not divide into stretches of {longest} tokens")

@@ -241,7 +241,7 @@ class Shard:
 
 
 def _bounds(lengths: np.ndarray) -> np.ndarray:
-    """int64 [R + 1]"""
+    """Where each row begins, int64 [R + 1]."""
     bounds = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=bounds[1:])
     return bounds
