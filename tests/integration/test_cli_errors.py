@@ -53,7 +53,7 @@ def test_an_unknown_metric(recipe: Recipe, tmp_path: Path) -> None:
 def test_missing_files_of_rows(recipe: Recipe, tmp_path: Path) -> None:
     path = recipe(data={"train": ["nothing.jsonl"]})
     assert_told(tuneloop("train", path, "--out", tmp_path / "out"), "DataError", "nothing.jsonl: no such file")
-    assert_told(tuneloop("data", "check", tmp_path / "no.jsonl"), "DataError", "no.jsonl: cannot be read")
+    assert_told(tuneloop("data", "check", tmp_path / "no.jsonl"), "DataError", "no.jsonl: no such file")
     assert_told(tuneloop("data", "show", tmp_path / "no.jsonl", "--model", tmp_path), "ModelError", "config.json")
     missing = ("--predictions", tmp_path / "p", "--references", tmp_path / "r")
     assert_told(tuneloop("score", "bleu", *missing), "DataError", str(tmp_path / "p"))
