@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tuneloop.core.errors import ConfigError
 from tuneloop.core.store import write_text
 from tuneloop.data.quality.records import DataReport
+from tuneloop.data.records import FileLedger
 from tuneloop.data.schema import Problem
 from tuneloop.report import data_plots, data_story, figures, strips
 from tuneloop.report.words import Language, Words
@@ -99,12 +100,12 @@ def _environment(words: Words) -> Environment:
     return environment
 
 
-def _account_bar(words: Words, item: Any, height: int = 10) -> str:
-    """Kept rows and the commonest reasons as shares of what was read; the rest of the reasons are one part."""
-    reasons = sorted(item.problems.items(), key=lambda pair: -pair[1])
-    parts = [(words("kept.title"), item.kept), *reasons[: _MOST_PARTS - 2]]
-    rest = sum(rows for _, rows in reasons[_MOST_PARTS - 2 :])
-    return strips.share_bar([*parts, (words("check.more_codes"), rest)] if rest else parts, height=height)
+def _account_bar(words: Words, total: FileLedger, item: FileLedger, height: int = 10) -> str:
+    """Kept rows and the commonest reasons of all files, in the same colours for each; the other reasons are one part."""
+    shown = list(total.problems)[: _MOST_PARTS - 2]
+    parts = [(words("kept.title"), item.kept), *((code, item.problems.get(code, 0)) for code in shown)]
+    rest = sum(rows for code, rows in item.problems.items() if code not in shown)
+    return strips.share_bar([*parts, (words("check.more_codes"), rest)], height=height)
 
 
 def _ranked(bars: Any, counts: dict[str, int]) -> str:

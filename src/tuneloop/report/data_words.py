@@ -93,8 +93,8 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
         "{n} pairs of rows say almost the same: data.near_duplicates: drop keeps the first of each.",
         "{n} 对数据几乎相同：data.near_duplicates: drop 只保留每对的第一条。",
     ),
-    "check.todo": ("What to do, the worst first", "处理建议（按严重程度）"),
-    "check.see": ("see below", "见下文"),
+    "check.todo": ("What else to do", "其他处理建议"),
+    "check.see": ("See below", "见下文"),
     # Facts under the verdict.
     "check.used": ("Can be used", "可用"),
     "check.files": ("Files", "文件数"),

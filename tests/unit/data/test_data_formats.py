@@ -493,3 +493,24 @@ def test_the_examples_of_the_documentation_are_read(format_name: str) -> None:
     for example in examples:
         assert detect_format([json.loads(example)]) == format_name
         assert turns(format_name, json.loads(example))[-1][0] == "assistant"
+
+
+@pytest.mark.parametrize(
+    ("value", "format_name"),
+    [
+        ([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "messages"),
+        ([{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "messages"),
+        ([{"instruction": "q", "input": "", "output": "a"}], "alpaca"),
+        ({"input": "q", "output": "a", "type": 3}, "pairs"),
+    ],
+)
+def test_rows_without_a_key_around_them(value: object, format_name: str) -> None:
+    assert detect_format([value]) == format_name
+    found = parse_example(format_name, value, Shape()).content
+    assert found == Conversation((Message("user", "q"), Message("assistant", "a")))
+
+
+def test_a_list_of_several_objects_is_no_row() -> None:
+    with pytest.raises(RowError) as caught:
+        parse_example("alpaca", [{"instruction": "q", "output": "a"}] * 2, Shape())
+    assert caught.value.code == "not_an_object"

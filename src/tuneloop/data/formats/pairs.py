@@ -11,8 +11,8 @@ from tuneloop.data.formats.tools import parse_tools, write_tools
 from tuneloop.data.formats.turns import as_list, parse_weight, require_conversation
 from tuneloop.data.schema import Message, RowError
 
-_QUESTIONS = ("query", "question", "prompt")
-_ANSWERS = ("response", "answer")
+_QUESTIONS = ("query", "question", "prompt", "input")
+_ANSWERS = ("response", "answer", "output")
 _PAIRS = (("human", "assistant"), ("input", "output"))
 
 

@@ -24,6 +24,7 @@ from tuneloop.data.formats import (
 )
 from tuneloop.data.formats.format import Format
 from tuneloop.data.formats.shape import Shape, keys_of, type_name
+from tuneloop.data.formats.turns import looks_like_turns
 from tuneloop.data.schema import RowError
 
 # The order decides where a row has the keys of two formats: the richer format comes first.
@@ -51,9 +52,18 @@ _MOST_WEIGHT = 1_000_000
 
 def detect_format(objects: Iterable[object]) -> str:
     """The format that the keys of most rows speak for, or "" where none does."""
-    votes = Counter(_format_of(value) for value in objects if isinstance(value, Mapping))
+    votes = Counter(_format_of(value) for value in map(_as_object, objects) if isinstance(value, Mapping))
     votes.pop("", None)
     return max(votes, key=lambda name: votes[name], default="")
+
+
+def _as_object(value: object) -> object:
+    """A list that stands for a row: bare turns, or one object in brackets."""
+    if not isinstance(value, list) or not value or not all(isinstance(item, Mapping) for item in value):
+        return value
+    if looks_like_turns(value):
+        return {"messages": value}
+    return value[0] if len(value) == 1 else value
 
 
 def _format_of(value: Mapping[str, Any]) -> str:
@@ -71,7 +81,7 @@ def require_format(format_name: str, objects: list[object], name: str) -> str:
     found = detect_format(objects)
     if not found:
         raise DataError(
-            f"{name}: no known format; the first row has the keys {keys_of(objects)}. Name one of "
+            f"{name}: no known format; the first row has the keys {keys_of(map(_as_object, objects))}. Name one of "
             f"{', '.join(FORMATS)}, and with data.train.columns what the file calls its fields."
         )
     return found
@@ -95,6 +105,7 @@ def parse_example(format_name: str, value: object, shape: Shape) -> Example:
     Raises:
         RowError: it is no object, or a field is missing or has the wrong type.
     """
+    value = _as_object(value)
     if not isinstance(value, Mapping):
         raise RowError("not_an_object", f"a row is a JSON object, this is {type_name(value)}")
     content = FORMATS[format_name].parse(value, shape)
