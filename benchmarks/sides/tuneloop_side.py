@@ -20,8 +20,8 @@ from protocol import IGNORED_LABEL, Call, Settings, StepLog
 
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.seeds import derive_seed
-from tuneloop.data.pack import rows_of_step
 from tuneloop.data.prompt import TokenRow
+from tuneloop.data.select.order import plain_plan
 from tuneloop.model.config import HardwareConfig
 from tuneloop.model.hardware import choose_hardware
 from tuneloop.model.load import load_model
@@ -46,11 +46,11 @@ def load_token_rows(path: Path) -> list[TokenRow]:
 
 def arrange(rows: list[TokenRow], settings: Settings) -> list[TokenRow]:
     """Order the rows so that tuneloop, which shuffles, shows them step by step in the order of the file."""
-    seed = derive_seed(settings.seed, "stage", 1)
+    plan = plain_plan(len(rows), derive_seed(settings.seed, "stage", 1))
     shown = [
         place
         for step in range(len(rows) // settings.batch_size)
-        for place in rows_of_step(len(rows), settings.batch_size, step, seed=seed)
+        for place in plan.rows_of_step(settings.batch_size, step)
     ]
     by_place = dict(zip(shown, rows, strict=True))
     return [by_place[place] for place in range(len(rows))]

@@ -195,13 +195,16 @@ def convert(  # noqa: PLR0913 - each is an option of the command
     format_name: _FormatOption = "auto",
     columns: _ColumnsOption = None,
     render: Annotated[str, typer.Option("--render", help="Which conversation is made of a richer row.")] = "auto",
+    personal: _PersonalOption = "keep",
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write rows in another format; a row that it cannot hold is named, never bent."""
     from tuneloop.pipeline.inspection import convert_rows
 
-    result = convert_rows(_specs([file], format_name, columns)[0] | {"render": render}, to, out, force=force)
+    result = convert_rows(
+        _specs([file], format_name, columns)[0] | {"render": render}, to, out, personal=personal, force=force
+    )
     if as_json:
         print_json(result)
         return

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -19,7 +19,8 @@ from tuneloop.data.formats.registry import FORMATS, write_example
 from tuneloop.data.legal.record import LegalRecord
 from tuneloop.data.legal.render import parse_conversation
 from tuneloop.data.render import to_conversation
-from tuneloop.data.rows import Source, iter_examples, open_sources
+from tuneloop.data.quality.personal import mask_row
+from tuneloop.data.rows import Source, iter_examples, open_sources, refuse_personal
 from tuneloop.data.schema import Origin, Problem, RowError
 
 _PROBLEMS_SHOWN = 20
@@ -146,12 +147,14 @@ def _refusal(content: Content, to: str) -> RowError:
     return RowError("not_expressible", f"{_NAMES[type(content)]} does not go into {to}: {why}")
 
 
-def convert_file(spec: FileSpec, folder: Path, to: str, out: Path, *, cache: Path) -> ConvertLedger:
+def convert_file(
+    spec: FileSpec, folder: Path, to: str, out: Path, *, cache: Path, personal: Literal["keep", "mask", "drop"] = "keep"
+) -> ConvertLedger:
     """Every row of a source into one file, one at a time: `out` is JSONL, or an array if it is called `.json`.
 
     With `.gz` at the end it is compressed. It is there whole or not at all. Hub data sets are fetched into `cache`
     first. Of `spec` count the path, format, columns, roles and render; how often and how much its rows count belongs
-    to a recipe.
+    to a recipe. Rows with personal data or secrets are kept, masked in every text, or left out.
 
     Raises:
         ConfigError: no such format, or another ending of `out`.
@@ -159,7 +162,7 @@ def convert_file(spec: FileSpec, folder: Path, to: str, out: Path, *, cache: Pat
     """
     require_format_name(to)
     is_array = _is_array(out)
-    sources = open_sources((spec,), folder, cache=cache)
+    sources = open_sources((spec,), folder, cache=cache, personal=personal)
     if any(source.file.path.resolve() == out.resolve() for source in sources):
         raise DataError(f"{out}: is the file that is read. Write to another one.")
     ledger = ConvertLedger()
@@ -183,7 +186,7 @@ def _iter_lines(source: Source, to: str, ledger: ConvertLedger) -> Iterator[byte
             ledger.leave_out(found)
             continue
         origin, example = found
-        line = _convert_line(example, to, source.spec.render, origin)
+        line = _convert_line(example, to, source, origin)
         if isinstance(line, Problem):
             ledger.leave_out(line)
             continue
@@ -191,14 +194,49 @@ def _iter_lines(source: Source, to: str, ledger: ConvertLedger) -> Iterator[byte
         yield line
 
 
-def _convert_line(example: Example, to: str, render: Render, origin: Origin) -> bytes | Problem:
+def _convert_line(example: Example, to: str, source: Source, origin: Origin) -> bytes | Problem:
     try:
-        return orjson.dumps(convert(example, to, render=render))
+        return orjson.dumps(_treat_personal(convert(example, to, render=source.spec.render), source.personal))
     except RowError as error:
         return Problem(origin, error.code, error.reason)
     except TypeError as error:
         # Half a surrogate pair, or a whole number above 64 bits inside a tool: JSON files of ours hold neither.
         return Problem(origin, "not_expressible", f"cannot be written as JSON: {error}")
+
+
+def _treat_personal(value: dict[str, Any], policy: Literal["keep", "mask", "drop"]) -> dict[str, Any]:
+    if policy == "keep":
+        return value
+    texts = list(_texts_in(value))
+    if policy == "drop":
+        refuse_personal(texts)
+        return value
+    return _with_texts(value, iter(mask_row(texts)[0]))
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _texts_in(item)
+        case dict():
+            for item in value.values():
+                yield from _texts_in(item)
+
+
+def _with_texts(value: Any, texts: Iterator[str]) -> Any:
+    """The same value with other texts, taken in the order of `_texts_in`."""
+    match value:
+        case str():
+            return next(texts)
+        case list():
+            return [_with_texts(item, texts) for item in value]
+        case dict():
+            return {key: _with_texts(item, texts) for key, item in value.items()}
+        case _:
+            return value
 
 
 def _write_lines(part: Path, lines: Iterator[bytes], *, is_array: bool, is_packed: bool) -> None:

@@ -1,7 +1,7 @@
 """Sources of a recipe to rows: found, recognised, parsed, checked, one at a time, every one accounted for."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -122,9 +122,7 @@ def _treat_personal(row: Row, policy: Literal["keep", "mask", "drop"]) -> Row:
         return row
     texts = [text for message in row.messages for text in _texts_of(message)]
     if policy == "drop":
-        kinds = sorted({found.kind for text in texts for found in find_personal(text)})
-        if kinds:
-            raise RowError("personal", f"holds personal data or secrets: {', '.join(kinds)}")
+        refuse_personal(texts)
         return row
     masked = iter(mask_row(texts)[0])
     messages = []
@@ -133,6 +131,17 @@ def _treat_personal(row: Row, policy: Literal["keep", "mask", "drop"]) -> Row:
         calls = tuple(replace(call, arguments=next(masked)) for call in message.tool_calls)
         messages.append(replace(message, content=content, tool_calls=calls))
     return replace(row, messages=tuple(messages))
+
+
+def refuse_personal(texts: Iterable[str]) -> None:
+    """What `personal: drop` does.
+
+    Raises:
+        RowError: one of the texts holds personal data or a secret.
+    """
+    kinds = sorted({found.kind for text in texts for found in find_personal(text)})
+    if kinds:
+        raise RowError("personal", f"holds personal data or secrets: {', '.join(kinds)}")
 
 
 def _texts_of(message: Message) -> list[str]:

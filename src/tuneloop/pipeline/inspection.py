@@ -11,7 +11,7 @@ import numpy as np
 from tuneloop.core.config import Source, parse_config
 from tuneloop.core.errors import DataError
 from tuneloop.core.stop import Stop
-from tuneloop.data.config import DataConfig, FileSpec
+from tuneloop.data.config import DataConfig
 from tuneloop.data.contract import load_renderer
 from tuneloop.data.convert import convert_file
 from tuneloop.data.ledger import Ledger
@@ -170,7 +170,7 @@ def prepare_recipe(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def convert_rows(spec: dict[str, Any], to: str, out: Path, *, force: bool) -> dict[str, Any]:
+def convert_rows(spec: dict[str, Any], to: str, out: Path, *, personal: str, force: bool) -> dict[str, Any]:
     """Write a file's rows in another format.
 
     Raises:
@@ -178,8 +178,8 @@ def convert_rows(spec: dict[str, Any], to: str, out: Path, *, force: bool) -> di
     """
     if out.exists() and not force:
         raise DataError(f"{out}: is there already. Choose another --out, or pass --force.")
-    parsed = parse_config(FileSpec, Source("the command line", spec))
-    ledger = convert_file(parsed, Path(), to, out, cache=rows_cache())
+    config = parse_config(DataConfig, Source("the command line", {"train": [spec], "personal": personal}))
+    ledger = convert_file(config.train[0], Path(), to, out, cache=rows_cache(), personal=config.personal)
     return {
         "read": ledger.read,
         "written": ledger.written,

@@ -101,7 +101,7 @@ def _environment(words: Words) -> Environment:
 
 
 def _account_bar(words: Words, total: FileLedger, item: FileLedger, height: int = 10) -> str:
-    """Kept rows and the commonest reasons of all files, in the same colours for each; the other reasons are one part."""
+    """Kept rows and the commonest reasons, in the same colours for each file; the other reasons are one part."""
     shown = list(total.problems)[: _MOST_PARTS - 2]
     parts = [(words("kept.title"), item.kept), *((code, item.problems.get(code, 0)) for code in shown)]
     rest = sum(rows for code, rows in item.problems.items() if code not in shown)

@@ -1,8 +1,9 @@
 """Draws the plots of the data page: histograms with the longest row that fits, and bars by rank."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tuneloop.data.quality.records import Histogram
 from tuneloop.report import figures, scale
@@ -12,83 +13,82 @@ from tuneloop.report.words import Words
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 30, 38
 _MIN_BIN = 5.0
-_TAIL = 1.5
+_LONG_TAIL = 1.5
+_TAIL, _GAP, _CLEAR = 44, 14, 26
 _ROW, _NAME = 24, 92
 _MOST_LETTERS = 15
 
 
 @dataclass(frozen=True)
 class _Bars:
-    """A histogram as it is drawn: where its last bar stands for all the rest, that bar is as wide as the others."""
+    """A histogram with its pixels; a last bar that stands for all the rest is set apart from the axis."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-    longest: float
-    has_tail: bool
+    across: Scale
+    tail: Scale | None
 
     @classmethod
-    def of(cls, histogram: Histogram) -> "_Bars":
+    def of(cls, histogram: Histogram, width: int) -> "_Bars":
         edges, counts = list(histogram.edges), list(histogram.counts)
-        width = edges[1] - edges[0]
+        is_tail = len(counts) > 1 and edges[-1] - edges[-2] > _LONG_TAIL * (edges[1] - edges[0])
+        last = counts.pop() if is_tail else None
+        longest = edges.pop() if is_tail else edges[-1]
         # Values are whole numbers: bars that hold one of them here and two there would look like a comb.
-        joined = max(1, math.ceil(_MIN_BIN / width)) if width < _MIN_BIN else 1
+        joined = max(1, math.ceil(_MIN_BIN / (edges[1] - edges[0]))) if edges[1] - edges[0] < _MIN_BIN else 1
         counts = [sum(counts[start : start + joined]) for start in range(0, len(counts), joined)]
         edges = [*edges[:-1:joined], edges[-1]]
-        longest, usual = edges[-1], edges[1] - edges[0]
-        has_tail = len(counts) > 1 and edges[-1] - edges[-2] > _TAIL * usual
-        if has_tail:
-            edges[-1] = edges[-2] + usual
-        return cls(tuple(edges), tuple(counts), longest, has_tail)
+        end = width - _RIGHT
+        if last is None:
+            return cls(tuple(edges), tuple(counts), Scale(edges[0], edges[-1], _LEFT, end), None)
+        across = Scale(edges[0], edges[-1], _LEFT, end - _TAIL - _GAP)
+        tail = Scale(edges[-1], longest, end - _TAIL, end)
+        return cls((*edges, longest), (*counts, last), across, tail)
+
+    def spans(self) -> Iterator[tuple[float, float, int, Scale]]:
+        """From, to, how many, and the scale that places them."""
+        for index, ((low, high), count) in enumerate(zip(pairwise(self.edges), self.counts, strict=True)):
+            is_last = index == len(self.counts) - 1
+            yield low, high, count, self.tail if self.tail and is_last else self.across
 
     def at(self, value: float) -> float:
-        """The place of a value; inside the last bar, all lengths that it stands for are spread evenly."""
-        if not self.has_tail or value <= self.edges[-2]:
-            return value
-        share = (value - self.edges[-2]) / (self.longest - self.edges[-2])
-        return self.edges[-2] + min(share, 1.0) * (self.edges[-1] - self.edges[-2])
+        """The pixel of a value."""
+        return self.tail.at(value) if self.tail and value > self.tail.low else self.across.at(value)
 
 
 def histogram_plot(
-    histogram: Histogram, words: Words, *, x_title: str, limit: int | None = None, size: tuple[int, int] = (440, 220)
+    histogram: Histogram, words: Words, *, x_title: str, limit: int | None = None, size: tuple[int, int] = (404, 220)
 ) -> str:
     """Rows by length; what lies beyond `limit` is drawn in another colour, with a line where it begins."""
     if not histogram.counts:
         return ""
-    bars = _Bars.of(histogram)
     width, height = size
-    across = Scale(bars.edges[0], bars.edges[-1], _LEFT, width - _RIGHT)
+    bars = _Bars.of(histogram, width)
     top = scale.nice_range([0, max(bars.counts)], 4, zero=True)[1]
     up = Scale(0, top, height - _BOTTOM, _TOP)
-    body = [_axes(across, up, size, (x_title, words("check.y.rows")))]
-    beyond = limit if limit is not None and limit < bars.longest else None
-    for index, count in enumerate(bars.counts):
-        low, high = bars.edges[index], bars.edges[index + 1]
-        real_high = bars.longest if index == len(bars.counts) - 1 else high
-        rows = words.many("rows", count)
-        title = words("check.bar", low=figures.count(low), high=figures.count(real_high), rows=rows)
-        cut = high if beyond is None else min(max(bars.at(beyond), low), high)
-        y = up.at(count)
-        columns = "".join(
-            f'<rect class="{name}" x="{across.at(start) + 0.5:.1f}" y="{y:.1f}" '
-            f'width="{max(across.at(end) - across.at(start) - 1, 0.5):.1f}" height="{up.start - y:.1f}"/>'
-            for name, start, end in (("column", low, cut), ("column beyond", cut, high))
-            if end > start and count
-        )
+    body = [_axes(bars, up, size, (x_title, words("check.y.rows")), words)]
+    longest = bars.edges[-1]
+    beyond = float(limit) if limit is not None and limit < longest else math.inf
+    for low, high, count, across in bars.spans():
+        shown = words("check.bar", low=figures.count(low), high=figures.count(high), rows=words.many("rows", count))
+        cut = min(max(beyond, low), high)
+        columns = [_column(across, (low, cut), up.at(count), up.start, "column")] if cut > low and count else []
+        if cut < high and count:
+            columns.append(_column(across, (cut, high), up.at(count), up.start, "column beyond"))
+        left, right = across.at(low), across.at(high)
         body.append(
-            f'<g class="bin"><title>{safe(title)}</title>{columns}<rect class="catch" x="{across.at(low):.1f}" '
-            f'y="{_TOP}" width="{across.at(high) - across.at(low):.1f}" height="{height - _TOP - _BOTTOM}"/></g>'
+            f'<g class="bin"><title>{safe(shown)}</title>{"".join(columns)}<rect class="catch" x="{left:.1f}" '
+            f'y="{_TOP}" width="{right - left:.1f}" height="{height - _TOP - _BOTTOM}"/></g>'
         )
-    if beyond is not None:
-        x = across.at(bars.at(beyond))
+    if math.isfinite(beyond):
+        x = max(bars.at(beyond), bars.across.start)
         side, shift = ("end", -6) if x > width / 2 else ("", 6)
         body += [
             line(x, _TOP - 8, x, height - _BOTTOM, "limit-line"),
             text(x + shift, _TOP - 1, words("check.limit", n=figures.count(beyond)), f"limit {side}"),
         ]
-    if bars.has_tail:
-        body.append(text(width - _RIGHT, 12, words("check.longest", n=figures.count(bars.longest)), "note end"))
-    label = f"{x_title}: {figures.count(bars.edges[0])} – {figures.count(bars.longest)}"  # noqa: RUF001 - a dash
-    return svg(width, height, body, label)
+    ends = words.between(figures.count(bars.edges[0]), figures.count(longest))
+    return svg(width, height, body, f"{x_title}: {ends}")
 
 
 def rank_bars(items: Sequence[tuple[str, int]], *, width: int = 224) -> str:
@@ -112,18 +112,30 @@ def rank_bars(items: Sequence[tuple[str, int]], *, width: int = 224) -> str:
     return svg(width, len(items) * _ROW, body, label)
 
 
-def _axes(across: Scale, up: Scale, size: tuple[int, int], titles: tuple[str, str]) -> str:
-    width, height = size
+def _column(across: Scale, ends: tuple[float, float], y: float, floor: float, name: str) -> str:
+    left, right = map(across.at, ends)
+    wide = max(right - left - 1, 0.5)
+    return f'<rect class="{name}" x="{left + 0.5:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{floor - y:.1f}"/>'
+
+
+def _axes(bars: _Bars, up: Scale, size: tuple[int, int], titles: tuple[str, str], words: Words) -> str:
+    (width, height), across, tail = size, bars.across, bars.tail
     floor = height - _BOTTOM
     parts = [text(0, 12, titles[1], "axis-title")]
     y_ticks = scale.whole_ticks(0, int(up.high), 4)
     for value, label in zip(y_ticks, scale.tick_labels(y_ticks), strict=True):
         y = up.at(value)
         parts += [line(_LEFT, y, width - _RIGHT, y, "grid"), text(_LEFT - 8, y + 4, label, "tick end")]
-    parts.append(line(_LEFT, floor, width - _RIGHT, floor, "axis"))
+    parts.append(line(across.start, floor, across.end, floor, "axis"))
     x_ticks = scale.ticks(across.low, across.high, 5)
     for value, label in zip(x_ticks, scale.tick_labels(x_ticks), strict=True):
         x = across.at(value)
-        parts += [line(x, floor, x, floor + 4, "axis"), text(x, floor + 17, label, "tick mid")]
+        parts.append(line(x, floor, x, floor + 4, "axis"))
+        # The end of the tail is named too; two names must not run into each other.
+        if tail is None or x < tail.start - _CLEAR:
+            parts.append(text(x, floor + 17, label, "tick mid"))
+    if tail:
+        end = words("check.tail", n=figures.count(tail.high))
+        parts += [line(tail.start, floor, tail.end, floor, "axis"), text(tail.end, floor + 17, end, "tick end")]
     parts.append(text(width - _RIGHT, height - 4, titles[0], "axis-title end"))
     return "".join(parts)

@@ -138,7 +138,7 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
     "check.x.characters": ("characters a row", "每条字符数"),
     "check.y.rows": ("rows", "条数"),
     "check.limit": ("cutoff {n}", "上限 {n}"),
-    "check.longest": ("longest {n}", "最长 {n}"),
+    "check.tail": ("to {n}", "至 {n}"),
     "check.bar": ("{low} to {high}: {rows}", "{low} 至 {high}：{rows}"),
     "check.long": ("Longer than {n} tokens", "超过 {n} 词元"),
     "check.long.none": ("No row is longer than {n} tokens.", "没有数据超过 {n} 词元。"),

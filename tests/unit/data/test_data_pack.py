@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneloop.data.batches import build_batch, build_batches
-from tuneloop.data.pack import pack_rows, packing_waste, rows_of_step, steps_of_epoch
+from tuneloop.data.pack import pack_rows, packing_waste
 from tuneloop.data.tokens.block import TokenRow
 
 DETERMINISTIC = settings(derandomize=True, database=None, deadline=None, max_examples=80)
@@ -113,44 +113,6 @@ def test_packs_by_hand() -> None:
 def test_more_distinct_lengths_than_sixteen_bits_hold() -> None:
     packs = pack_rows([70_000, 1, 65_536, 4_464], 70_000)
     assert packs == [[0], [2, 3], [1]]
-
-
-@DETERMINISTIC
-@given(num_rows=st.integers(1, 60), batch_size=st.integers(1, 70), seed=st.integers(0, 2**40))
-def test_every_epoch_visits_every_row_once(num_rows: int, batch_size: int, seed: int) -> None:
-    steps = steps_of_epoch(num_rows, batch_size)
-    for epoch in range(3):
-        taken = [rows_of_step(num_rows, batch_size, epoch * steps + step, seed=seed) for step in range(steps)]
-        assert sorted(index for rows in taken for index in rows) == list(range(num_rows))
-        assert [len(rows) for rows in taken[:-1]] == [batch_size] * (steps - 1)
-        assert 0 < len(taken[-1]) <= batch_size
-
-
-def test_steps_of_epoch_by_hand() -> None:
-    assert [steps_of_epoch(number, 4) for number in (1, 3, 4, 5, 8, 9)] == [1, 1, 1, 2, 2, 3]
-
-
-def test_rows_of_step_are_a_function_of_seed_and_step() -> None:
-    """Golden: a resumed run on another machine meets the same rows."""
-    assert [rows_of_step(10, 4, step, seed=7) for step in range(6)] == [
-        [7, 4, 2, 1],
-        [3, 6, 9, 0],
-        [5, 8],
-        [3, 2, 4, 0],
-        [8, 7, 1, 6],
-        [9, 5],
-    ]
-    # In any order of asking, whatever was asked in between.
-    for step in (5, 0, 3, 3, 1, 4):
-        rows_of_step(12, 5, step, seed=8)
-    assert rows_of_step(10, 4, 3, seed=7) == [3, 2, 4, 0]
-    assert rows_of_step(10, 4, 3, seed=8) != [3, 2, 4, 0]
-
-
-def test_what_is_handed_out_can_be_changed() -> None:
-    first = rows_of_step(10, 4, 0, seed=7)
-    first[0] = 99
-    assert rows_of_step(10, 4, 0, seed=7) == [7, 4, 2, 1]
 
 
 def test_batch_by_hand() -> None:

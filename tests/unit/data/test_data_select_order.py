@@ -9,23 +9,11 @@ from hypothesis import strategies as st
 
 from tuneloop.core.errors import ConfigError
 from tuneloop.core.seeds import keyed_permutation
-from tuneloop.data.pack import rows_of_step, steps_of_epoch
 from tuneloop.data.select.mixture import Mixture, epoch_rows, epoch_size, plain_mixture
 from tuneloop.data.select.order import EpochPlan, OrderKind, WindowedOrder, epoch_order, plain_plan
 
 DETERMINISTIC = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 KINDS: tuple[OrderKind, ...] = ("shuffle", "file", "length", "score")
-
-
-@DETERMINISTIC
-@given(num_rows=st.integers(1, 70), batch_size=st.integers(1, 80), seed=st.integers(0, 2**62), data=st.data())
-def test_a_plain_plan_goes_on_where_older_runs_stopped(
-    num_rows: int, batch_size: int, seed: int, data: st.DataObject
-) -> None:
-    plan = plain_plan(num_rows, seed)
-    assert plan.steps_per_epoch(batch_size) == steps_of_epoch(num_rows, batch_size)
-    for step in data.draw(st.lists(st.integers(0, 300), min_size=1, max_size=8)):
-        assert plan.rows_of_step(batch_size, step) == rows_of_step(num_rows, batch_size, step, seed=seed)
 
 
 def test_a_plain_plan_by_hand() -> None:

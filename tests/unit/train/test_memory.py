@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tuneloop.data.batches import build_batches
-from tuneloop.data.pack import rows_of_step, steps_of_epoch
+from tuneloop.data.select.order import plain_plan
 from tuneloop.model.load import load_skeleton
 from tuneloop.train.memory import estimate_memory, longest_micro_batch
 from tuneloop.tune.build import apply_tune
@@ -65,7 +65,8 @@ def test_no_step_makes_a_larger_micro_batch() -> None:
     rows = random_rows(20, longest=60)
     for budget, batch_size in ((64, 4), (100, 7), (1000, 3), (1, 2)):
         bound = longest_micro_batch([len(row.ids) for row in rows], budget=budget, batch_size=batch_size)
-        for step in range(steps_of_epoch(len(rows), batch_size)):
-            chosen = rows_of_step(len(rows), batch_size, step, seed=0)
+        plan = plain_plan(len(rows), seed=0)
+        for step in range(plan.steps_per_epoch(batch_size)):
+            chosen = plan.rows_of_step(batch_size, step)
             batches = build_batches([rows[i] for i in chosen], budget=budget)
             assert max(batch.num_tokens for batch in batches) <= bound
