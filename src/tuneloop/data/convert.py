@@ -18,8 +18,8 @@ from tuneloop.data.formats.pairs import require_exchange
 from tuneloop.data.formats.registry import FORMATS, write_example
 from tuneloop.data.legal.record import LegalRecord
 from tuneloop.data.legal.render import parse_conversation
-from tuneloop.data.render import to_conversation
 from tuneloop.data.quality.personal import mask_row
+from tuneloop.data.render import to_conversation
 from tuneloop.data.rows import Source, iter_examples, open_sources, refuse_personal
 from tuneloop.data.schema import Origin, Problem, RowError
 

@@ -60,7 +60,7 @@ class StreamCounts:
             "complete": is_complete,
             "read": sum(file["read"] for file in self.files.values()) if is_complete else None,
             "kept": self.kept,
-            "problems": dict(sorted(problems.items())),
+            "problems": {code: number for code, number in sorted(problems.items()) if number},
             "files": self.files,
         }
 
