@@ -18,6 +18,7 @@ _SHOWN_PROBLEMS = 20
 _SHOWN_FILES = 40
 _SHOWN_FINDINGS = 5
 _MOST_BARS = 4
+_MOST_NAME = 34
 _WORDS = Words("en")
 _STATE_STYLES = {"fine": "bold green", "look": "bold yellow", "mend": "bold red", "empty": "bold"}
 
@@ -26,31 +27,21 @@ def print_report(report: DataReport, problems: Sequence[Problem], console: Conso
     """Print what was found; `problems` are the rows that are left out, of which the first are named."""
     story = tell_data(report, _WORDS)
     _print_verdict(story, console)
-    _heading("Rows", console)
-    for file in report.files[:_SHOWN_FILES]:
-        _print_account(f"{file.path} ({file.format})", file, console)
-    if len(report.files) > 1:
-        if len(report.files) > _SHOWN_FILES:
-            _print(f"... and {len(report.files) - _SHOWN_FILES} more files: --json and --html list them all", console)
-        _print_account("all files", story.total, console)
-    if story.total.problems:
-        _print_reasons(story, problems, console)
+    _print_rows(story, problems, console)
     if report.tokens:
         _print_tokens(report.tokens, console)
     if story.rows:
         _print_shape(story, console)
-    for title, marks in (("Personal data and secrets", story.personal), ("Texts that look wrong", story.health)):
-        if marks:
-            _heading(title, console)
-            _print_marks(marks, console)
+    _print_marks("Personal data and secrets", story.personal, console)
+    _print_marks("Texts that look wrong", story.health, console)
     if story.groups:
         _heading("Rows that should not stand together", console)
         for group in story.groups:
             _print_findings(group, story, console)
-    notes = [f"not looked for: {text}" for text in report.skipped]
-    if notes or report.notes:
+    notes = (*(f"not looked for: {text}" for text in report.skipped), *report.notes)
+    if notes:
         _heading("Notes", console)
-        for note in (*notes, *report.notes):
+        for note in notes:
             _print(f"note: {note}", console)
 
 
@@ -65,6 +56,19 @@ def _print_verdict(story: DataStory, console: Console) -> None:
         concerns.add_row(Text("!" if concern.level == "mend" else "-", style=style), _text(concern.text))
     if story.concerns:
         console.print(concerns)
+
+
+def _print_rows(story: DataStory, problems: Sequence[Problem], console: Console) -> None:
+    files = story.report.files
+    _heading("Rows", console)
+    for file in files[:_SHOWN_FILES]:
+        _print_account(f"{file.path} ({file.format})", file, console)
+    if len(files) > _SHOWN_FILES:
+        _print(f"... and {len(files) - _SHOWN_FILES} more files: --json and --html show them too.", console)
+    if len(files) > 1:
+        _print_account("all files", story.total, console)
+    if story.total.problems:
+        _print_reasons(story, problems, console)
 
 
 def _print_account(name: str, file: FileLedger, console: Console) -> None:
@@ -127,13 +131,14 @@ def _print_tokens(tokens: TokenProfile, console: Console) -> None:
 
 def _print_shape(story: DataStory, console: Console) -> None:
     _heading("What the rows look like", console)
-    table = Table.grid(padding=(0, 2))
-    for profile in [each for each in story.report.profiles if each.rows][:_SHOWN_FILES]:
-        table.add_row(_text(story.names.file(profile.path), "bold"), Text(_WORDS.many("rows", profile.rows)))
-        table.add_row("  characters", _text(_range(profile.characters)))
-        table.add_row("  turns", _text(_shares(turn_bars(profile.turns, _WORDS, _MOST_BARS))))
-        table.add_row("  languages", _text(_shares(language_bars(profile.languages, _WORDS, _MOST_BARS))))
-    console.print(table)
+    profiles = [profile for profile in story.report.profiles if profile.rows]
+    for profile in profiles[:_SHOWN_FILES]:
+        _print(f"{story.names.file(profile.path)}: {_WORDS.many('rows', profile.rows)}", console)
+        _print(f"  characters  {_range(profile.characters)}", console)
+        _print(f"  turns       {_shares(turn_bars(profile.turns, _WORDS, _MOST_BARS))}", console)
+        _print(f"  languages   {_shares(language_bars(profile.languages, _WORDS, _MOST_BARS))}", console)
+    if len(profiles) > _SHOWN_FILES:
+        _print(f"... and {len(profiles) - _SHOWN_FILES} more files: --html shows them too.", console)
 
 
 def _range(histogram: Histogram) -> str:
@@ -153,14 +158,23 @@ def _range(histogram: Histogram) -> str:
 
 def _shares(bars: Sequence[tuple[str, int]]) -> str:
     total = sum(rows for _, rows in bars)
-    return ", ".join(f"{name} {figures.percent(rows / total)}" for name, rows in bars) if total else "-"
+    return ", ".join(f"{name} ({figures.percent(rows / total)})" for name, rows in bars) if total else "-"
 
 
-def _print_marks(marks: Sequence[MarkTotal], console: Console) -> None:
-    table = _table("rows>", "what", "first places (file:line)")
+def _print_marks(title: str, marks: Sequence[MarkTotal], console: Console) -> None:
+    if not marks:
+        return
+    _heading(title, console)
+    # Long file names would leave the meaning no room beside them.
+    is_wide = max(cell_len(word) for mark in marks for word in ("", *mark.places.split())) > _MOST_NAME
+    table = _table("rows>", "what", *(() if is_wide else ("first places (file:line)",)))
     for mark in marks:
-        what = _text(f"{mark.code}: ").append(figures.clean(mark.meaning), style="dim")
-        table.add_row(figures.count(mark.rows), what, _text(mark.places))
+        what, places = _text(f"{mark.code}: ").append(figures.clean(mark.meaning), style="dim"), _text(mark.places)
+        if is_wide:
+            table.add_row(figures.count(mark.rows), what)
+            table.add_row("", places)
+        else:
+            table.add_row(figures.count(mark.rows), what, places)
     console.print(table)
 
 

@@ -70,9 +70,7 @@ def test_no_control_token_from_tools_or_arguments(renderer: Renderer, spelled: s
 
 
 @pytest.mark.parametrize("name", ["chatml", "llama3", "gemma", "mistral", "plain"])
-def test_a_template_without_tools_is_refused_not_silently_followed(
-    renderer: Renderer, tmp_path: Path, name: str
-) -> None:
+def test_a_template_without_tools_is_refused_not_silently_followed(tmp_path: Path, name: str) -> None:
     special = ("<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<start_of_turn>", "<end_of_turn>", "</s>")
     folder = tmp_path / "m"
     write_folder_of(folder, make_tokenizer(special=(*special, "<|im_start|>", "<|im_end|>")), eos="</s>")
