@@ -10,7 +10,7 @@ from tuneloop.cli.options import JsonOption, ModelOption, SetOption, print_json
 from tuneloop.core.errors import DataError
 
 if TYPE_CHECKING:
-    from tuneloop.pipeline.inspection import CheckResult
+    from rich.console import Console
 
 app = typer.Typer(help="Look at labelled rows before training on them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,8 +50,13 @@ def check(  # noqa: PLR0913 - each is an option of the command
 
     With --model, lengths and targets too; with --eval, rows that leak.
     """
-    from tuneloop.pipeline.inspection import check_files, check_recipe
+    from rich.console import Console
 
+    from tuneloop.cli.check_view import print_report
+    from tuneloop.pipeline.inspection import check_files, check_recipe
+    from tuneloop.report.data_page import parse_language, write_data_page
+
+    parse_language(language)
     if _is_recipe(files):
         result = check_recipe(Path(files[0]), overrides or [])
     else:
@@ -65,77 +70,13 @@ def check(  # noqa: PLR0913 - each is an option of the command
         }
         result = check_files(section, model)
     if html is not None:
-        from tuneloop.report.data_page import write_data_page
-
-        write_data_page(html, result.report, language=language)
+        write_data_page(html, result.report, language=language, problems=result.problems)
     if as_json:
         print_json(result.as_json())
         return
-    print_check(result)
+    print_report(result.report, result.problems, Console(highlight=False))
     if html is not None:
         typer.echo(f"page: {html}")
-
-
-def print_check(result: "CheckResult") -> None:
-    """The answer of `data check`, for people."""
-    report = result.report
-    for file in report.files:
-        reasons = "".join(f" + {code} {number}" for code, number in file.problems.items())
-        made = f" + {file.added} made by dividing" if file.added else ""
-        typer.echo(f"{file.path} ({file.format}): read {file.read}{made} = kept {file.kept}{reasons}")
-    for problem in result.problems[:_SHOWN_PROBLEMS]:
-        typer.echo(f"  {problem}")
-    if len(result.problems) > _SHOWN_PROBLEMS:
-        typer.echo(f"  ... and {len(result.problems) - _SHOWN_PROBLEMS} more: --json lists them all.")
-    _print_tables(report)
-    tokens = report.tokens
-    for name, split in (("train", tokens and tokens.train), ("held out", tokens and tokens.eval)):
-        if split and split.lengths is not None:
-            typer.echo(
-                f"{name}: {split.rows} rows, {split.tokens:,} tokens, {split.target_tokens:,} of them targets "
-                f"({100 * split.target_tokens / split.tokens:.0f} %); a row has {split.lengths.mean:g} tokens on "
-                f"average, {split.lengths.longest} at most"
-            )
-    if tokens and tokens.overlong_rows:
-        typer.echo(
-            f"longer than {tokens.cutoff_len} tokens: {tokens.overlong_rows} rows with {tokens.lost_target_tokens:,} "
-            f"of {tokens.target_tokens:,} target tokens; cutting them there would lose "
-            f"{tokens.cut_target_tokens:,} targets without a word"
-        )
-    for note in (*report.skipped, *report.notes):
-        typer.echo(f"note: {note}")
-
-
-def _print_tables(report: Any) -> None:
-    """Profiles and findings, one table each."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(soft_wrap=False, highlight=False)
-    profiles = Table("file", "rows", "turns", "characters", "languages", "personal data", "looks wrong", box=None)
-    for profile in report.profiles:
-        edges = profile.characters.edges
-        languages = ", ".join(f"{name} {100 * number / profile.rows:.0f} %" for name, number in _most(profile))
-        profiles.add_row(
-            Text(profile.path),
-            f"{profile.rows:,}",
-            f"{min(map(int, profile.turns), default=0)}-{max(map(int, profile.turns), default=0)}",
-            f"{edges[0]:g}-{edges[-1]:g}" if edges else "",
-            languages,
-            "\n".join(f"{mark.code} {mark.rows}" for mark in profile.personal),
-            "\n".join(f"{mark.code} {mark.rows}" for mark in profile.health),
-        )
-    console.print(profiles)
-    for group in report.findings:
-        console.print(f"{group.kind.replace('_', ' ')}: {group.count:,} findings in {group.rows:,} rows", style="bold")
-        for finding in group.examples[:3]:
-            close = "" if finding.similarity is None else f"  {finding.similarity:.2f}"
-            console.print(Text(f"  {'  ~  '.join(finding.rows)}{close}"))
-
-
-def _most(profile: Any) -> list[tuple[str, int]]:
-    return list(profile.languages.items())[:3]
 
 
 @app.command()
@@ -150,6 +91,8 @@ def show(  # noqa: PLR0913 - each is an option of the command
     as_json: JsonOption = False,
 ) -> None:
     """Show rows token by token: what the model sees, what it is trained on, and with which weight."""
+    from rich.console import Console
+
     from tuneloop.pipeline.inspection import show_files, show_recipe
 
     if _is_recipe(files):
@@ -162,7 +105,7 @@ def show(  # noqa: PLR0913 - each is an option of the command
             {"template": shown.template, "contract_hash": shown.contract_hash, "rows": shown.rows, "notes": shown.notes}
         )
         return
-    _print_rows(shown.rows)
+    print_rows(shown.rows, Console(soft_wrap=True, highlight=False))
     typer.echo(f"template: {shown.template}; contract {shown.contract_hash[:12]}")
     for note in shown.notes:
         typer.echo(f"note: {note}")
@@ -231,11 +174,10 @@ def _is_recipe(files: list[str]) -> bool:
     return bool(recipes)
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
+def print_rows(rows: list[dict[str, Any]], console: "Console") -> None:
+    """Rows token by token: a colour, or brackets where there are none, for what is trained on."""
     from rich.text import Text
 
-    console = Console(soft_wrap=True, highlight=False)
     # Where there are no colours (a pipe, a file) brackets say the same.
     opening, closing = ("", "") if console.is_terminal else ("⟦", "⟧")
     for row in rows:
