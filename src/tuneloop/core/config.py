@@ -27,6 +27,8 @@ class Config(BaseModel):
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
+_MOST_VALUES = 50_000
+
 
 @dataclass
 class Source:
@@ -84,6 +86,8 @@ def _parse_yaml(text: str, source: Source) -> Any:
 
 def _build(loader: yaml.SafeLoader, node: yaml.Node, position: Position, source: Source) -> Any:
     source.lines[position] = f"{source.name}:{node.start_mark.line + 1}"
+    if len(source.lines) > _MOST_VALUES:
+        raise ConfigError(f"{source.name}: has more than {_MOST_VALUES:,} values, aliases counted; that is no recipe.")
     match node:
         case yaml.MappingNode():
             mapping: dict[str, Any] = {}

@@ -202,6 +202,8 @@ class _Choice:
     def _leave_out_leaks(self, is_held_out: np.ndarray) -> None:
         """Training rows that are held out too: a test that was trained on measures nothing."""
         held_out = np.flatnonzero(is_held_out)
+        if not len(held_out):
+            return
         train = self.candidates.alive(~is_held_out & ~self.is_eval_file)
         both = np.concatenate([held_out, train])
         first = both[duplicate_groups(self._keys[both])][len(held_out) :]

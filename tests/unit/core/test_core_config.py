@@ -314,3 +314,12 @@ def test_replace_keeps_nested_values_and_kinds() -> None:
     recipe = Recipe(shape=Square(side=3, parts=(Part(path="x"),)), sizes=(1, 2))
     assert recipe.replace(seed=1) == Recipe(shape=Square(side=3, parts=(Part(path="x"),)), sizes=(1, 2), seed=1)
     assert recipe.replace(shape=Round(radius=2)).shape == Round(radius=2)
+
+
+def test_a_few_lines_of_aliases_do_not_fill_the_memory(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="that is no recipe"):
+        load_source(path)
