@@ -1,12 +1,14 @@
 """Sources of a recipe to rows: found, recognised, parsed, checked, one at a time, every one accounted for."""
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tuneloop.core.errors import DataError
+from tuneloop.core.store import canonical_json
 from tuneloop.data.config import FileSpec
 from tuneloop.data.content import Example
 from tuneloop.data.formats.registry import check_columns, parse_example, require_format
@@ -153,3 +155,12 @@ def read_lines(source: Source, lines: set[int]) -> dict[int, Row]:
     wanted = max(lines, default=0)
     rows = itertools.takewhile(lambda row: row.origin.line <= wanted, iter_rows(source))
     return {row.origin.line: row for row in rows if isinstance(row, Row) and row.origin.line in lines}
+
+
+def row_key(row: Row) -> bytes:
+    """A hash of what a row says, whatever file it stands in; 16 bytes."""
+    said: list[Any] = [
+        [message.role, message.content, *((call.name, call.arguments) for call in message.tool_calls)]
+        for message in row.messages
+    ]
+    return hashlib.blake2b(canonical_json([said, row.tools] if row.tools else said), digest_size=16).digest()

@@ -26,9 +26,8 @@ from tuneloop.data.quality.records import (
     Mark,
 )
 from tuneloop.data.quality.texts import duplicate_groups
-from tuneloop.data.rows import Source, iter_rows
+from tuneloop.data.rows import Source, iter_rows, row_key
 from tuneloop.data.schema import Origin, Problem, Row
-from tuneloop.data.tokens.build import row_key
 
 _EXAMPLES = 5
 _SHOWN_FINDINGS = 200

@@ -1,6 +1,5 @@
 """One file of rows to a store of token ids, as a stream: reading, rendering and encoding side by side."""
 
-import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +12,10 @@ import tokenizers
 
 from tuneloop.core.errors import DataError
 from tuneloop.core.stop import Stop
-from tuneloop.core.store import canonical_json, hash_json, own_folder
+from tuneloop.core.store import hash_json, own_folder
 from tuneloop.data.encoding import Pieces
 from tuneloop.data.prompt import Renderer
-from tuneloop.data.rows import Source, iter_rows
+from tuneloop.data.rows import Source, iter_rows, row_key
 from tuneloop.data.schema import Origin, Problem, Row, RowError
 from tuneloop.data.tokens.block import SplitRows, TokenBlock, assemble
 from tuneloop.data.tokens.overlong import LengthPolicy, make_fit
@@ -201,12 +200,3 @@ def _as_part(row: Row, part: int) -> Row:
     return Row(
         row.messages, Origin(row.origin.file, row.origin.line, part), row.weight, row.tools, row.is_text, row.score
     )
-
-
-def row_key(row: Row) -> bytes:
-    """A hash of what a row says, whatever file it stands in; 16 bytes."""
-    said: list[Any] = [
-        [message.role, message.content, *((call.name, call.arguments) for call in message.tool_calls)]
-        for message in row.messages
-    ]
-    return hashlib.blake2b(canonical_json([said, row.tools] if row.tools else said), digest_size=16).digest()
