@@ -112,7 +112,7 @@ def tell_data(report: DataReport, words: Words) -> DataStory:
     health = _totals([profile.health for profile in report.profiles], rows, names, words)
     total = _total(report)
     concerns = (
-        *_leaks(report.findings, words),
+        *_leaks(report.findings, total, words),
         *_personal([mark for mark in personal if mark.code in _SECRETS], "secrets", words),
         *_left_out(report, total, words),
         *_texts([mark for mark in health if mark.code not in _HINTS], words),
@@ -186,15 +186,25 @@ def _account(report: DataReport, words: Words) -> str:
     return words(f"check.read.some.{'1' if kept == 1 else 'n'}", n=figures.count(read), kept=figures.count(kept))
 
 
-def _leaks(groups: Sequence[FindingGroup], words: Words) -> Iterable[Concern]:
-    leaks = [group for group in groups if group.kind.startswith("leak_")]
-    held_out = {finding.rows[-1] for group in leaks for finding in group.examples if finding.rows}
+def _leaks(groups: Sequence[FindingGroup], total: FileLedger, words: Words) -> Iterable[Concern]:
+    leaks = [group for group in groups if group.kind.startswith("leak_") and group.examples]
+    if not leaks:
+        return
+    train, held_out = (
+        {finding.rows[side] for group in leaks for finding in group.examples if finding.rows} for side in (0, -1)
+    )
     # Only the first findings of a kind are in the report.
-    if any(group.count > len(group.examples) for group in leaks):
+    is_whole = all(group.count == len(group.examples) for group in leaks)
+    # A run leaves a training row out by itself where the whole conversation is held out.
+    gone = total.problems.get("leak", 0)
+    if is_whole and gone >= len(train):
+        yield Concern("look", "findings", words.many("check.leaks.gone", gone))
+        return
+    if is_whole:
+        text = words.many("check.leaks", len(held_out))
+    else:
         text = words("check.leaks.n", n=words("check.at_least", n=figures.count(len(held_out))))
-        yield Concern("mend", "findings", text)
-    elif held_out:
-        yield Concern("mend", "findings", words.many("check.leaks", len(held_out)))
+    yield Concern("mend", "findings", text + (words.many("check.leaks.some", gone) if gone else ""))
 
 
 def _left_out(report: DataReport, total: FileLedger, words: Words) -> Iterable[Concern]:

@@ -37,6 +37,16 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
         "{n} held-out rows also stand among the training rows: take them out there, or the score means nothing.",
         "{n} 条留出数据也出现在训练数据中：请从训练数据中删除，否则得分没有意义。",
     ),
+    "check.leaks.gone.1": (
+        "1 training row is held out too, word for word: it is left out, so there is nothing to do.",
+        "1 条训练数据与留出数据完全相同：已自动排除，无需处理。",
+    ),
+    "check.leaks.gone.n": (
+        "{n} training rows are held out too, word for word: they are left out, so there is nothing to do.",
+        "{n} 条训练数据与留出数据完全相同：已自动排除，无需处理。",
+    ),
+    "check.leaks.some.1": (" (1 exact copy is left out already.)", "（其中 1 条完全相同的已自动排除。）"),
+    "check.leaks.some.n": (" ({n} exact copies are left out already.)", "（其中 {n} 条完全相同的已自动排除。）"),
     "check.secrets.1": (
         "1 row holds a password or a key: set data.personal to mask, or the model may tell it.",
         "1 条数据含密码或密钥：请将 data.personal 设为 mask，否则模型可能泄露它。",
@@ -142,7 +152,6 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
     "check.bar": ("{low} to {high}: {rows}", "{low} 至 {high}：{rows}"),
     "check.long": ("Longer than {n} tokens", "超过 {n} 词元"),
     "check.long.none": ("No row is longer than {n} tokens.", "没有数据超过 {n} 词元。"),
-    "check.long.rows": ("Rows", "数据"),
     "check.long.drop": ("Targets left out with them", "随之排除的训练目标"),
     "check.long.drop.text": (
         "{n} of {all} target tokens ({share}). data.overlong is drop: the whole row is left out.",
@@ -229,7 +238,6 @@ DATA_WORDS: dict[str, tuple[str, str]] = {
     "check.row_1": ("First row", "第一条"),
     "check.row_2": ("The others", "其他"),
     "check.similarity": ("Similarity", "相似度"),
-    "check.text": ("Text", "文本"),
     "check.no_model": (
         "lengths in tokens and targets: no model was given (--model)",
         "词元长度与训练目标：未指定模型（--model）",
