@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from conftest import write_tokenizer
 from row_mutations import (
     ALPACA,
     COLUMNS,
@@ -25,6 +23,8 @@ from row_mutations import (
     alpaca_row,
     sharegpt_row,
 )
+
+from conftest import write_tokenizer
 from tuneloop.core.errors import DataError
 from tuneloop.data import rows
 from tuneloop.data.config import DataConfig, FileSpec
@@ -169,7 +169,7 @@ def check_strict(folder: Path, expected: dict[str, Expected]) -> None:
         except DataError as error:
             # Beside a bad row stands another that its encoding names first: only the line has to be a bad one.
             where = str(error).split(":", 2)
-            assert (where[0], codes[int(where[1])] is not None) == (name, True)  # noqa: PT017
+            assert (where[0], codes[int(where[1])] is not None) == (name, True)
         else:
             assert not line
 

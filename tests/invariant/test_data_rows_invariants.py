@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_mutations import FORMATS, TEXT_LEVEL, Mutation, alpaca_row, sharegpt_row
 
 from conftest import write_tokenizer
-from row_mutations import FORMATS, TEXT_LEVEL, Mutation, alpaca_row, sharegpt_row
 from tuneloop.core.errors import DataError
 from tuneloop.data.config import DataConfig, FileSpec
 from tuneloop.data.contract import load_renderer

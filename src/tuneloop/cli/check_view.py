@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tuneloop.data.quality.records import DataReport, FindingGroup, Histogram, TokenProfile
 from tuneloop.data.records import FileLedger
 from tuneloop.data.schema import Problem
+from tuneloop.data.survey.records import DataReport, FindingGroup, Histogram, TokenProfile
 from tuneloop.report import figures
 from tuneloop.report.data_story import DataStory, MarkTotal, language_bars, tell_data, turn_bars
 from tuneloop.report.words import Words

@@ -17,10 +17,10 @@ from tuneloop.data.convert import convert_file
 from tuneloop.data.ledger import Ledger
 from tuneloop.data.prepare import PreparedData, prepare_data, summarise
 from tuneloop.data.prompt import Renderer
-from tuneloop.data.quality.records import DataReport, TokenProfile
-from tuneloop.data.quality.survey import Survey, SurveyOptions, histogram
 from tuneloop.data.rows import open_sources
 from tuneloop.data.schema import Problem
+from tuneloop.data.survey.look import Survey, SurveyOptions, histogram
+from tuneloop.data.survey.records import DataReport, TokenProfile
 from tuneloop.model.source import cache_folder, environment, fetch_model
 from tuneloop.plan import Plan, load_plan
 

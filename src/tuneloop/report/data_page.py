@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tuneloop.core.errors import ConfigError
 from tuneloop.core.store import write_text
-from tuneloop.data.quality.records import DataReport
 from tuneloop.data.records import FileLedger
 from tuneloop.data.schema import Problem
+from tuneloop.data.survey.records import DataReport
 from tuneloop.report import data_plots, data_story, figures, strips
 from tuneloop.report.words import Language, Words
 

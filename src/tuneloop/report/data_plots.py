@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tuneloop.data.quality.records import Histogram
+from tuneloop.data.survey.records import Histogram
 from tuneloop.report import figures, scale
 from tuneloop.report.scale import Scale
 from tuneloop.report.svg import line, safe, svg, text

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Literal
 
-from tuneloop.data.quality.records import DataReport, FindingGroup, FindingKind, Mark
 from tuneloop.data.records import FileLedger
+from tuneloop.data.survey.records import DataReport, FindingGroup, FindingKind, Mark
 from tuneloop.report import figures
 from tuneloop.report.words import Words
 

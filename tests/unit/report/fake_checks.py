@@ -1,4 +1,5 @@
-from tuneloop.data.quality.records import (
+from tuneloop.data.records import FileLedger, LengthSummary, SplitSummary
+from tuneloop.data.survey.records import (
     DataReport,
     FileProfile,
     Finding,
@@ -8,7 +9,6 @@ from tuneloop.data.quality.records import (
     Mark,
     TokenProfile,
 )
-from tuneloop.data.records import FileLedger, LengthSummary, SplitSummary
 
 EMPTY = DataReport(files=(), profiles=(), findings=())
 

@@ -11,8 +11,8 @@ from fake_runs import HOSTILE
 from test_report_page import Page
 
 from tuneloop.core.errors import ConfigError
-from tuneloop.data.quality.records import Histogram
 from tuneloop.data.schema import Origin, Problem
+from tuneloop.data.survey.records import Histogram
 from tuneloop.report.data_page import render_data_page, write_data_page
 from tuneloop.report.data_plots import histogram_plot, rank_bars
 from tuneloop.report.data_story import Names, language_bars, tell_data, turn_bars

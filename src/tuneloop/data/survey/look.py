@@ -16,7 +16,10 @@ from tuneloop.data.quality.language import detect_language
 from tuneloop.data.quality.leaks import LeakRules, find_leaks
 from tuneloop.data.quality.near import near_duplicates
 from tuneloop.data.quality.personal import KIND_MEANINGS, find_personal
-from tuneloop.data.quality.records import (
+from tuneloop.data.quality.texts import duplicate_groups
+from tuneloop.data.rows import Source, iter_rows, row_key
+from tuneloop.data.schema import Origin, Problem, Row
+from tuneloop.data.survey.records import (
     DataReport,
     FileProfile,
     Finding,
@@ -25,9 +28,6 @@ from tuneloop.data.quality.records import (
     Histogram,
     Mark,
 )
-from tuneloop.data.quality.texts import duplicate_groups
-from tuneloop.data.rows import Source, iter_rows, row_key
-from tuneloop.data.schema import Origin, Problem, Row
 
 _EXAMPLES = 5
 _SHOWN_FINDINGS = 200
@@ -87,7 +87,7 @@ class Survey:
         """
         kept = self._look()
         skipped = []
-        findings: list[Finding] = []
+        findings: list[_Found] = []
         if len(kept.train) + len(kept.eval) <= self.options.max_near_rows:
             findings += self._near(kept.train)
         else:
@@ -98,10 +98,12 @@ class Survey:
         findings += self._contradictions(kept.train)
         if self.held_out:
             findings += self._leaks(kept)
+        else:
+            skipped.append("leaks: no held-out rows were given")
         return DataReport(
             files=self.ledger.close(self._kept_counts(kept)),
             profiles=tuple(self._profile(source.name) for source in (*self.sources, *self.held_out)),
-            findings=_group(findings),
+            findings=self._group(findings),
             skipped=tuple(skipped),
         )
 
@@ -147,19 +149,19 @@ class Survey:
             if is_wanted:
                 yield row
 
-    def _near(self, rows: np.ndarray) -> Iterator[Finding]:
+    def _near(self, rows: np.ndarray) -> "Iterator[_Found]":
         found = near_duplicates(
             map(_whole_text, self._read(rows)), threshold=self.options.near_threshold, seed=self.options.seed
         )
         for (first, second), similarity in zip(found.pairs.tolist(), found.similarity.tolist(), strict=True):
-            yield self._finding("near_duplicate", (int(rows[first]), int(rows[second])), similarity)
+            yield _Found("near_duplicate", (int(rows[first]), int(rows[second])), similarity)
 
-    def _contradictions(self, rows: np.ndarray) -> Iterator[Finding]:
+    def _contradictions(self, rows: np.ndarray) -> "Iterator[_Found]":
         found = find_contradictions(map(_prompt_text, self._read(rows)), map(Row.answer, self._read(rows)))
         for each in found:
-            yield self._finding("contradiction", tuple(int(rows[row]) for row in each.rows[:_EXAMPLES]), None)
+            yield _Found("contradiction", tuple(int(rows[row]) for row in each.rows[:_EXAMPLES]), None)
 
-    def _leaks(self, kept: "_Kept") -> Iterator[Finding]:
+    def _leaks(self, kept: "_Kept") -> "Iterator[_Found]":
         """The same question is a leak whatever its answer; so is a held-out row told inside another."""
         kinds: dict[str, FindingKind] = {"exact": "leak_exact", "near": "leak_near", "ngram": "leak_ngram"}
         rules = LeakRules(threshold=self.options.near_threshold)
@@ -170,10 +172,33 @@ class Survey:
                 pair = int(kept.train[leak.train]), int(kept.eval[leak.eval])
                 if pair not in seen:
                     seen.add(pair)
-                    yield self._finding(kinds[leak.kind], pair, leak.similarity)
+                    yield _Found(kinds[leak.kind], pair, leak.similarity)
 
-    def _finding(self, kind: FindingKind, rows: tuple[int, ...], similarity: float | None) -> Finding:
-        return Finding(kind=kind, rows=tuple(str(self._origin(row)) for row in rows), similarity=similarity, text="")
+    def _group(self, findings: "Sequence[_Found]") -> tuple[FindingGroup, ...]:
+        """Findings by kind; the first ones with the beginning of what they say."""
+        by_kind = {
+            kind: [each for each in findings if each.kind == kind] for kind in dict.fromkeys(f.kind for f in findings)
+        }
+        shown = sorted({each.rows[0] for group in by_kind.values() for each in group[:_SHOWN_FINDINGS]})
+        read = self._read(np.array(shown, dtype=np.int64)) if shown else ()
+        texts = {index: _beginning(row) for index, row in zip(shown, read, strict=True)}
+        return tuple(
+            FindingGroup(
+                kind=kind,
+                count=len(group),
+                rows=len({row for each in group for row in each.rows}),
+                examples=tuple(
+                    Finding(
+                        kind=kind,
+                        rows=tuple(str(self._origin(row)) for row in each.rows),
+                        similarity=each.similarity,
+                        text=texts[each.rows[0]],
+                    )
+                    for each in group[:_SHOWN_FINDINGS]
+                ),
+            )
+            for kind, group in by_kind.items()
+        )
 
     def _kept_counts(self, kept: "_Kept") -> Iterator[Row]:
         for row in (*kept.train.tolist(), *kept.eval.tolist()):
@@ -196,6 +221,18 @@ class Survey:
 class _Kept:
     train: np.ndarray
     eval: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    kind: FindingKind
+    rows: tuple[int, ...]
+    similarity: float | None
+
+
+def _beginning(row: Row) -> str:
+    text = " ".join((_prompt_text(row) or _whole_text(row)).split())
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
 def _count_row(counts: _FileCounts, row: Row) -> None:
@@ -247,22 +284,14 @@ def _prompt_text(row: Row) -> str:
     return "\n".join(message.content for message in row.before_answer() if message.role != "system")
 
 
-def _group(findings: Sequence[Finding]) -> tuple[FindingGroup, ...]:
-    kinds = dict.fromkeys(finding.kind for finding in findings)
-    groups = []
-    for kind in kinds:
-        mine = [finding for finding in findings if finding.kind == kind]
-        rows = {row for finding in mine for row in finding.rows}
-        groups.append(FindingGroup(kind=kind, count=len(mine), rows=len(rows), examples=tuple(mine[:_SHOWN_FINDINGS])))
-    return tuple(groups)
-
-
 def histogram(values: np.ndarray, bins: int = 24) -> Histogram:
     """Counts over equal widths up to the 99.5th percentile; the last bin holds the rest."""
     if not len(values):
         return Histogram(edges=(), counts=())
-    low, high = float(values.min()), float(np.percentile(values, 99.5))
-    edges = np.linspace(low, max(high, low + 1), bins + 1)
+    low, high = int(values.min()), int(np.percentile(values, 99.5))
+    # Whole numbers fall into bins of a whole width, else some bins would hold one number more than others.
+    width = max(1, -(-(high + 1 - low) // bins))
+    edges = np.arange(low, high + 1 + width, width, dtype=np.float64)
     counts, _ = np.histogram(np.minimum(values, edges[-1]), bins=edges)
     edges[-1] = max(edges[-1], float(values.max()))
     return Histogram(edges=tuple(np.round(edges, 1).tolist()), counts=tuple(counts.tolist()))
