@@ -234,6 +234,7 @@ def test_ten_thousand_damaged_rows_take_little_memory(tmp_path: Path) -> None:
         assert each["peak"] < SMALL_CAP, (name, each["peak"] // MIB)
 
 
+@pytest.mark.slow
 def test_the_measure_sees_a_reader_that_holds_too_much(tmp_path: Path) -> None:
     """Rows under one key are held whole by design: the same bytes as lines are not."""
     row = json.dumps({"instruction": "q", "output": "a" * 8000}).encode()

@@ -1,4 +1,4 @@
-"""10,000 damaged rows in four containers: loaded + reported = total, with the right place and reason, twice the same."""
+"""10,000 damaged rows in four containers: loaded + reported = total, place and reason right, twice the same."""
 
 import itertools
 import json
