@@ -70,7 +70,8 @@ def random_text(chance: random.Random, most: int) -> str:
         token = chance.choice(CONTROL + ADDED)
         at = chance.randrange(len(token))
         other = chance.choice(CONTROL)
-        parts.append(chance.choice([*_WORDS, *_WORDS, token, token[:at], token[at:], token[:at] + other + token[at:]]))
+        spelt = (token, token, token[:at], token[at:], token[:at] + other + token[at:])
+        parts.append(chance.choice(_WORDS if chance.random() < 0.7 else spelt))
     return "".join(parts)
 
 

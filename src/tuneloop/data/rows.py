@@ -84,10 +84,19 @@ def _decide_format(spec: FileSpec, file: SourceFile) -> str:
                 continue
         if objects and looked_at >= _ROWS_TO_LOOK_AT:
             break
-    format_name = require_format(spec.format, objects, file.name) if objects else spec.format
+    named = [_with_names(value, spec) for value in objects]
+    format_name = require_format(spec.format, named, file.name) if objects else spec.format
     if format_name != "auto":
         check_columns(format_name, spec.columns, file.name)
     return format_name
+
+
+def _with_names(value: object, spec: FileSpec) -> object:
+    """A row with the format's names for what `columns` maps, so that the format can be told."""
+    if not isinstance(value, dict) or not spec.columns:
+        return value
+    named = {field: value[column] for field, column in spec.columns.items() if column in value}
+    return named if spec.only_columns else value | named
 
 
 def iter_examples(source: Source) -> Iterator[tuple[Origin, Example] | Problem]:

@@ -68,7 +68,7 @@ def prepare_stream(
         problems=candidates.problems(),
         notes=(
             *notes_of(renderer, ()),
-            "The training rows are read while the model learns: data/ledger.json counts them.",
+            "The training rows are read while the model learns: round-N/data/ledger.json counts them.",
         ),
         train_sha256=hash_json([identity, config.cutoff_len, config.duplicates, config.shuffle_window]),
         texts=Texts(eval_sources, renderer, policy),
@@ -78,6 +78,9 @@ def prepare_stream(
 
 def _refuse_what_needs_all(config: DataConfig) -> None:
     default = DataConfig(train=config.train)
+    if config.overlong == "error" or config.strict:
+        name = "strict" if config.strict else "overlong: error"
+        raise ConfigError(f"data.{name}: a stream cannot stop before it began. Look with `tuneloop data check` first.")
     for name in _NOT_WITH_A_STREAM:
         if getattr(config, name) != getattr(default, name):
             raise ConfigError(f"data.{name}: needs all rows at once. Leave it out, or set data.streaming to false.")

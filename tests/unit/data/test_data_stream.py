@@ -129,12 +129,15 @@ def _shard(folder: Path, number: int) -> Shard:
     return Shard(folder / "x.safetensors")
 
 
-def test_what_fails_while_reading_fails_where_it_is_waited_for(tmp_path: Path, renderer: Renderer) -> None:
-    (tmp_path / "a.jsonl").write_text('{"instruction": "q", "output": "a"}\n{\n')
-    data = stream(tmp_path, renderer, train=["a.jsonl"], strict=True)
-    assert isinstance(data.train, StreamedRows)
-    with pytest.raises(DataError, match=r"a\.jsonl:2: not JSON"):
-        data.train.wait_for(10)
+def test_what_fails_while_reading_fails_where_it_is_waited_for() -> None:
+    rows = StreamedRows(EVERYTHING, Stop())
+
+    def make(_: StreamedRows) -> None:
+        raise DataError("a.jsonl: is damaged.")
+
+    rows.fill(make)
+    with pytest.raises(DataError, match="is damaged"):
+        rows.wait_for(10)
 
 
 def test_a_stop_ends_the_waiting() -> None:
@@ -156,6 +159,8 @@ def test_a_stop_ends_the_waiting() -> None:
     "section",
     [
         {"max_samples": 5},
+        {"strict": True},
+        {"overlong": "error"},
         {"near_duplicates": "drop"},
         {"order": "length"},
         {"mixing": {"temperature": 2}},
@@ -166,5 +171,5 @@ def test_a_stop_ends_the_waiting() -> None:
 )
 def test_what_needs_all_rows_is_refused(tmp_path: Path, renderer: Renderer, section: dict[str, Any]) -> None:
     write(tmp_path, "a.jsonl", "q")
-    with pytest.raises(ConfigError, match=r"all rows at once|out of a stream"):
+    with pytest.raises(ConfigError, match=r"all rows at once|out of a stream|before it began"):
         stream(tmp_path, renderer, **({"train": ["a.jsonl"]} | section))

@@ -7,7 +7,14 @@ from tuneloop.data.content import Content
 from tuneloop.data.formats.format import Format
 from tuneloop.data.formats.shape import Shape
 from tuneloop.data.formats.tools import write_arguments, write_tools
-from tuneloop.data.formats.turns import FIELDS, is_call_alone, parse_conversation, require_conversation, written_extras
+from tuneloop.data.formats.turns import (
+    FIELDS,
+    as_list,
+    is_call_alone,
+    parse_conversation,
+    require_conversation,
+    written_extras,
+)
 from tuneloop.data.schema import Message, ToolCall
 
 
@@ -38,7 +45,7 @@ def _write_call(call: ToolCall) -> dict[str, Any]:
 
 FORMAT = Format(
     name="messages",
-    recognises=lambda value: isinstance(value.get("messages"), list),
+    recognises=lambda value: isinstance(as_list(value.get("messages")), list),
     parse=_parse,
     write=_write,
     fields=FIELDS,

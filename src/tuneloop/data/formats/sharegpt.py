@@ -11,6 +11,7 @@ from tuneloop.data.formats.shape import Shape
 from tuneloop.data.formats.tools import write_arguments, write_tools
 from tuneloop.data.formats.turns import (
     FIELDS,
+    as_list,
     is_call_alone,
     looks_like_turns,
     parse_conversation,
@@ -60,7 +61,7 @@ def _write_call(call: ToolCall) -> dict[str, Any]:
 
 FORMAT = Format(
     name="sharegpt",
-    recognises=lambda value: any(looks_like_turns(value.get(key)) for key in _KEYS),
+    recognises=lambda value: any(looks_like_turns(as_list(value.get(key))) for key in _KEYS),
     parse=_parse,
     write=_write,
     fields=FIELDS,
