@@ -40,12 +40,13 @@ class Case:
     template: str
     policy: str
     number: int
-    seed: int = 0
+    train_on: str = "all"
+    cache: str = "cache"
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The conversations, in the file's order."""
-        chance = random.Random(f"{self.template} {self.policy} {self.seed}")
+        chance = random.Random(f"{self.template} {self.policy}")
         own = self.template == "model"
         # A part of a divided row in which nothing is learned is left off, so weights of 0 are not for that policy.
         weights = self.policy != "split_turns"
@@ -57,18 +58,23 @@ class Case:
     def prepare(self) -> PreparedData:
         """The file to token rows."""
         chance = random.Random(1)
-        name = f"{self.template}-{self.policy}-{self.seed}.jsonl"
+        name = f"{self.template}-{self.policy}.jsonl"
         (self.folder / name).write_text("".join(as_line(row, chance) + "\n" for row in self.rows))
         cutoff_len = 4096 if self.policy == "error" else CUTOFF
-        section = {"train": [name], "eval_fraction": 0, "cutoff_len": cutoff_len, "overlong": self.policy}
+        section = {
+            "train": [{"path": name, "train_on": self.train_on}],
+            "eval_fraction": 0,
+            "cutoff_len": cutoff_len,
+            "overlong": self.policy,
+        }
         config = DataConfig.model_validate(section | {"duplicates": "keep"})
-        return prepare_data(config, self.folder, self.renderer, seed=0, cache=self.folder / "cache")
+        return prepare_data(config, self.folder, self.renderer, seed=0, cache=self.folder / self.cache)
 
 
 def cases(folder: Path, renderers: dict[str, Renderer], number: int) -> Iterator[Case]:
     each = number // (len(TEMPLATES) * len(POLICIES)) + 1
     for template, policy in itertools.product(TEMPLATES, POLICIES):
-        yield Case(folder, renderers[template], template, policy, each)
+        yield Case(folder, renderers[template], template, policy, each, "last" if policy == "error" else "all")
 
 
 def runs_of(row: TokenRow) -> list[np.ndarray]:
@@ -92,12 +98,9 @@ def written_answer(message: dict[str, Any], template: str) -> str:
     return (" " if template == "mistral" else "") + message["content"] + calls
 
 
-def learned_answers(messages: list[dict[str, Any]], template: str) -> list[str]:
-    return [
-        written_answer(message, template)
-        for message in messages
-        if message["role"] == "assistant" and message.get("weight", 1) > 0
-    ]
+def learned_turns(messages: list[dict[str, Any]], train_on: str) -> list[dict[str, Any]]:
+    answers = [message for message in messages if message["role"] == "assistant"]
+    return [message for message in answers[0 if train_on == "all" else -1 :] if message.get("weight", 1) > 0]
 
 
 def exchanges_of(messages: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -116,11 +119,13 @@ def check_answers(case: Case, row: TokenRow, messages: list[dict[str, Any]]) -> 
     """What is learned is the answers, each with its end-of-turn token, and with its own weight."""
     end = case.renderer.contract.end_of_turn
     runs = runs_of(row)
-    assert [case.renderer.decode(run) for run in runs] == learned_answers(messages, case.template)
+    learned = learned_turns(messages, case.train_on)
+    assert [case.renderer.decode(run) for run in runs] == [
+        written_answer(message, case.template) for message in learned
+    ]
     assert [specials_of(case.renderer, run) for run in runs] == [[end]] * len(runs)
     assert all(run[-1] == end for run in runs)
-    weights = [message.get("weight", 1) for message in messages if message["role"] == "assistant"]
-    assert set(row.weights[row.weights > 0].tolist()) == {weight for weight in weights if weight}
+    assert set(row.weights[row.weights > 0].tolist()) == {message.get("weight", 1) for message in learned}
 
 
 def check_control(case: Case, row: TokenRow, text: Row, seen: dict[Any, list[int]]) -> None:
@@ -133,7 +138,7 @@ def check_control(case: Case, row: TokenRow, text: Row, seen: dict[Any, list[int
         ids = case.renderer.encode_row(dull).ids
         seen[shape] = specials_of(case.renderer, ids)
     assert specials_of(case.renderer, row.ids) == seen[shape]
-    if all(learned):
+    if all(learned) and case.train_on == "all":
         added = [case.renderer.tokenizer.token_to_id(token) for token in ADDED]
         assert not np.isin(row.ids[row.weights == 0], added).any()
 
@@ -263,8 +268,8 @@ def test_targets_of_five_thousand_conversations_are_conserved(
 def test_a_conversation_that_is_too_long_stops_the_run(tmp_path: Path, renderers: dict[str, Renderer]) -> None:
     case = Case(tmp_path, renderers["chatml"], "chatml", "drop", 40)
     case.prepare()
-    config = DataConfig.model_validate({"train": ["chatml-drop-0.jsonl"], "cutoff_len": CUTOFF, "overlong": "error"})
-    with pytest.raises(DataError, match=r"^chatml-drop-0\.jsonl:\d+: \d+ tokens, more than data\.cutoff_len = 220"):
+    config = DataConfig.model_validate({"train": ["chatml-drop.jsonl"], "cutoff_len": CUTOFF, "overlong": "error"})
+    with pytest.raises(DataError, match=r"^chatml-drop\.jsonl:\d+: \d+ tokens, more than data\.cutoff_len = 220"):
         prepare_data(config, tmp_path, case.renderer, seed=0, cache=tmp_path / "cache")
 
 
@@ -455,7 +460,7 @@ def test_the_check_catches_a_planted_bug(
     check(Case(tmp_path, renderers[template], template, policy, 24))
     plant(monkeypatch)
     with pytest.raises(AssertionError):
-        check(Case(tmp_path, renderers[template], template, policy, 24, seed=1))
+        check(Case(tmp_path, renderers[template], template, policy, 24, cache="planted"))
 
 
 def test_escapes_in_arguments_spell_no_control_token(renderers: dict[str, Renderer]) -> None:

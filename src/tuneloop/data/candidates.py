@@ -38,7 +38,7 @@ class Candidates:
         """int32 [N]"""
         self.places = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.zeros(0, dtype=np.int64)
         """int64 [N]: the row's place in its store."""
-        self._why = np.zeros(len(self.file_of), dtype=np.uint8)
+        self._why = np.zeros(len(self.file_of), dtype=np.uint16)
 
     def __len__(self) -> int:
         return len(self.file_of)

@@ -1,7 +1,7 @@
 """A recipe's data section to token rows: read, encoded, chosen, split, with a ledger that adds up."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -306,7 +306,9 @@ class Texts:
             lines = {origin.line for origin in origins if origin.file == source.name}
             if lines:
                 found |= {(source.name, line): row for line, row in read_lines(source, lines).items()}
-        return [self._as_encoded(found[origin.file, origin.line], origin.part) for origin in origins]
+        return [
+            replace(self._as_encoded(found[origin.file, origin.line], origin.part), origin=origin) for origin in origins
+        ]
 
     def _as_encoded(self, row: Row, part: int) -> Row:
         if self.policy.rewrites and (part or count_tokens(row, self.renderer) > self.policy.longest):

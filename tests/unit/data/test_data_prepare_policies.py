@@ -166,7 +166,7 @@ def test_one_file_in_two_renderings(tmp_path: Path, prepare: Prepare) -> None:
 def test_text_is_trained_on_from_end_to_end(tmp_path: Path, prepare: Prepare, renderer: Renderer) -> None:
     (tmp_path / "t.jsonl").write_text(json.dumps({"text": "the cat sat on the mat"}) + "\n")
     (row,) = prepare(train=["t.jsonl"]).train
-    assert row.weights.tolist() == [1.0] * len(row.ids)
+    assert row.weights.tolist() == [0.0] + [1.0] * (len(row.ids) - 1)
     assert renderer.tokenizer.id_to_token(int(row.ids[-1])) == "<|im_end|>"
 
 

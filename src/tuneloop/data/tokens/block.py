@@ -96,10 +96,13 @@ def assemble(split: SplitRows, encoded: Pieces, end_of_turn: int) -> TokenBlock:
     for place, piece, weight in split.answers:
         begin = int(bounds[piece])
         if place in split.whole:
-            end = int(stops[place])
+            # Nothing stands before the first token that could predict it.
+            begin, end = begin + 1, int(stops[place])
         else:
             found = int(np.searchsorted(closes, begin))
             end = int(closes[found]) + 1 if found < len(closes) else int(stops[place]) + 1
+        if begin >= end:
+            continue
         if end > stops[place]:
             reason = "an answer is closed by no end-of-turn token of the template"
             split.errors.setdefault(split.rows[place], RowError("no_end_of_turn", reason))

@@ -149,6 +149,7 @@ class _Build:
         rows: list[Row] = []
         characters = 0
         for found in iter_rows(self.source):
+            self.options.stop.check()
             self.read += 1
             if isinstance(found, Problem):
                 self._leave_out(found)

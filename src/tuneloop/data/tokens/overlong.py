@@ -39,8 +39,11 @@ def make_fit(row: Row, renderer: Renderer, policy: LengthPolicy) -> list[Row]:
 
 
 def count_tokens(row: Row, renderer: Renderer) -> int:
-    """Tokens of one row."""
-    return len(renderer.encode_row(row.messages, weight=row.weight, tools=row.tools, is_text=row.is_text).ids)
+    """Tokens of one row, whatever of it is learned."""
+    messages = row.messages
+    if not any(message.role == "assistant" and message.weight > 0 for message in messages):
+        messages = tuple(replace(message, weight=1.0) for message in messages)
+    return len(renderer.encode_row(messages, weight=row.weight, tools=row.tools, is_text=row.is_text).ids)
 
 
 def _split_turns(row: Row, renderer: Renderer, longest: int) -> list[Row]:
