@@ -297,7 +297,6 @@ def test_the_check_catches_a_planted_bug(
         check_all(tmp_path, 240)
 
 
-@pytest.mark.xfail(strict=True, reason="rows behind an open quote are lost if a later cell is quoted")
 def test_an_open_quote_loses_no_rows_where_later_cells_are_quoted(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text('instruction,output\nq2,a2\nq3,"open\nq4,a4\nq5,a5\n"q6","a6"\nq7,a7\n')
     good, problems = read(tmp_path, "table.csv")

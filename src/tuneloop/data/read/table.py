@@ -97,7 +97,7 @@ def read_table(chunks: Iterator[bytes], name: str, limits: Limits, *, delimiter:
             if not header:
                 raise DataError(f"{name}:{line[0]}: the header cannot be read: {error.reason}.") from error
             told = error
-            if behind and error.code in ("open_quote", "line_too_long"):
+            if behind and error.code in ("open_quote", "line_too_long", "bad_quotes"):
                 told = RowError("open_quote", "a quoted cell of the record that begins here is not closed")
                 # In one column a cell's own lines would look like rows.
                 if len(header) > 1 and num_replays < _MAX_REPLAYS:
