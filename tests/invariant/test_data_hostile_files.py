@@ -118,7 +118,7 @@ HOSTILE = (
     Hostile(
         "commas.csv", b"instruction,output\n" + b"," * 1_000_000 + b"\nq,a\n", num_rows=1, problems={"wrong_columns": 1}
     ),
-    Hostile("quotes.csv", b"instruction,output\n" + b'q,"a\n' * 5000, problems={"bad_quotes": 2500}),
+    Hostile("quotes.csv", b"instruction,output\n" + b'q,"a\n' * 5000, problems={"open_quote": 2508}),
 )
 
 

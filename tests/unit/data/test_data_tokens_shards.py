@@ -139,7 +139,6 @@ def is_detected(folder: Path, name: str, bit: int) -> bool:
         flip(folder / name, bit)
 
 
-@pytest.mark.xfail(strict=True, reason="manifest.json and problems.jsonl of a store have no hash of their own")
 @pytest.mark.parametrize("name", ["manifest.json", "problems.jsonl"])
 def test_a_flipped_bit_beside_the_shards_is_detected(tmp_path: Path, renderer: Renderer, name: str) -> None:
     write_rows(tmp_path, "a.jsonl", row("q"), "{", row("r", ""))

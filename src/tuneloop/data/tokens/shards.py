@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import orjson
 from safetensors.numpy import save_file
 
 from tuneloop.core.config import Config
-from tuneloop.core.store import check_blob, hash_json, put_blob, read_json, read_jsonl, write_json, write_jsonl
+from tuneloop.core.errors import IntegrityError
+from tuneloop.core.store import check_blob, hash_file, hash_json, put_blob, read_jsonl, write_json, write_jsonl
 from tuneloop.data.schema import Origin, Problem
 from tuneloop.data.tokens.block import TokenBlock
 
@@ -117,7 +119,24 @@ class StoreWriter:
             self.folder / "problems.jsonl",
             ({"line": problem.origin.line, "code": problem.code, "reason": problem.reason} for problem in problems),
         )
-        write_json(self.folder / "manifest.json", manifest.model_dump(mode="json"))
+        values = manifest.model_dump(mode="json")
+        hashes = {"problems": hash_file(self.folder / "problems.jsonl"), "manifest": hash_json(values)}
+        write_json(self.folder / "manifest.json", {"manifest": values, "sha256": hashes})
+
+
+def _read_manifest(folder: Path) -> StoreManifest:
+    """The manifest, if it and the list of problems are as they were written."""
+    values: object = None
+    try:
+        read = orjson.loads((folder / "manifest.json").read_bytes())
+        values, hashes = read["manifest"], read["sha256"]
+        is_whole = hash_json(values) == hashes["manifest"]
+        is_whole = is_whole and hash_file(folder / "problems.jsonl") == hashes["problems"]
+    except (OSError, ValueError, LookupError, TypeError):
+        is_whole = False
+    if not is_whole:
+        raise IntegrityError(f"{folder}: its manifest is damaged. Delete the folder: the rows are encoded again.")
+    return StoreManifest.model_validate(values)
 
 
 class TokenStore:
@@ -130,7 +149,7 @@ class TokenStore:
             IntegrityError: a shard is missing or damaged.
         """
         self.folder = folder
-        self.manifest = StoreManifest.model_validate(read_json(folder / "manifest.json"))
+        self.manifest = _read_manifest(folder)
         self.shards = [Shard(check_blob(folder, info.name)) for info in self.manifest.shards]
         self._first_rows = np.cumsum([0, *(info.rows for info in self.manifest.shards)])
 
