@@ -21,7 +21,7 @@ from tuneloop.data.tokens.block import SplitRows, TokenBlock, assemble
 from tuneloop.data.tokens.overlong import LengthPolicy, make_fit
 from tuneloop.data.tokens.shards import Shard, StoreManifest, StoreWriter, TokenStore
 
-_STORE_VERSION = 1
+_STORE_VERSION = 2
 _CHUNK_ROWS = 1024
 _CHUNK_CHARACTERS = 2 << 20
 _AHEAD = 2
