@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from tuneloop.core.errors import ConfigError, ContractError, DataError
-from tuneloop.core.seeds import keyed_permutation
 from tuneloop.core.stop import Stop
 from tuneloop.data.candidates import Candidates, Problems
 from tuneloop.data.config import DataConfig
@@ -18,6 +17,7 @@ from tuneloop.data.quality.texts import duplicate_groups
 from tuneloop.data.records import FileLedger, LengthSummary, SplitSummary
 from tuneloop.data.rows import Source, iter_rows, open_sources, read_lines
 from tuneloop.data.schema import Row
+from tuneloop.data.select.draw import sample_rows
 from tuneloop.data.select.mixture import Mixture, temperature_epochs
 from tuneloop.data.select.order import EpochPlan
 from tuneloop.data.select.split import SplitBy, split_rows
@@ -179,7 +179,7 @@ class _Choice:
 
     def _leave_out_long(self) -> None:
         candidates, cutoff_len, most = self.candidates, self.config.cutoff_len, self.renderer.max_positions
-        limit = cutoff_len if most is None else min(cutoff_len, most)
+        limit = length_policy(self.config, self.renderer).longest
         long = np.flatnonzero(candidates.lengths > limit)
 
         def explain(row: int) -> str:
@@ -272,10 +272,10 @@ class _Choice:
         """At most so many rows, drawn by the seed; the others are counted."""
         if limit is None or len(rows) <= limit:
             return rows
-        order = keyed_permutation(len(rows), self.seed, purpose)
+        chosen = rows[sample_rows(len(rows), limit, self.seed, purpose)]
         reason = f"not among the {limit} {purpose} of the recipe"
-        self.candidates.leave_out(rows[np.sort(order[limit:])], "not_chosen", lambda _: reason, is_fault=False)
-        return rows[np.sort(order[:limit])]
+        self.candidates.leave_out(np.setdiff1d(rows, chosen), "not_chosen", lambda _: reason, is_fault=False)
+        return chosen
 
 
 def _texts_of(candidates: Candidates, rows: np.ndarray) -> list[str]:

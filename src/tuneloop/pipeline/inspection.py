@@ -15,7 +15,7 @@ from tuneloop.data.config import DataConfig
 from tuneloop.data.contract import load_renderer
 from tuneloop.data.convert import convert_file
 from tuneloop.data.ledger import Ledger
-from tuneloop.data.prepare import PreparedData, prepare_data, summarise
+from tuneloop.data.prepare import PreparedData, length_policy, prepare_data, summarise
 from tuneloop.data.prompt import Renderer
 from tuneloop.data.rows import open_sources
 from tuneloop.data.schema import Problem
@@ -123,7 +123,7 @@ def _check(config: DataConfig, folder: Path, renderer: Renderer | None, *, seed:
 
 def _token_profile(config: DataConfig, renderer: Renderer, data: PreparedData) -> TokenProfile:
     lengths, targets = data.candidates.lengths, data.candidates.column("targets")
-    limit = config.cutoff_len if renderer.max_positions is None else min(config.cutoff_len, renderer.max_positions)
+    limit = length_policy(config, renderer).longest
     long = np.flatnonzero(lengths > limit)
     cut = sum(int(np.count_nonzero(row.weights[limit:])) for row in data.candidates.rows(long))
     return TokenProfile(

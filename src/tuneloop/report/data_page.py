@@ -1,13 +1,11 @@
 """Makes the page of `tuneloop data check`: what is in the files, as one file that opens without a network."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from tuneloop.core.errors import ConfigError
 from tuneloop.core.store import write_text
@@ -15,9 +13,9 @@ from tuneloop.data.records import FileLedger
 from tuneloop.data.schema import Problem
 from tuneloop.data.survey.records import DataReport
 from tuneloop.report import data_plots, data_story, figures, strips
+from tuneloop.report.frame import new_environment, render_page
 from tuneloop.report.words import Language, Words
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _MOST_PARTS = 6
 _SHOWN_PROBLEMS = 100
 
@@ -53,32 +51,18 @@ def parse_language(name: str) -> Language:
 def render_data_page(report: DataReport, *, language: Language = "en", problems: Sequence[Problem] = ()) -> str:
     """The page as HTML: the same report gives the same bytes."""
     words = Words(language)
-    css = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "data.css"))
-    page = (
-        _environment(words)
-        .get_template("data.html.j2")
-        .render(
-            story=data_story.tell_data(report, words),
-            problems=problems[:_SHOWN_PROBLEMS],
-            num_problems=len(problems),
-            css=css,
-            style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        )
+    return render_page(
+        _environment(words),
+        "data.html.j2",
+        ("report.css", "data.css"),
+        story=data_story.tell_data(report, words),
+        problems=problems[:_SHOWN_PROBLEMS],
+        num_problems=len(problems),
     )
-    # A lone surrogate from a damaged row cannot be written as UTF-8.
-    return page.encode("utf-8", "replace").decode()
 
 
 def _environment(words: Words) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_visible,
-    )
-    names: dict[str, Any] = {
+    names = {
         "w": words,
         "account_bar": partial(_account_bar, words),
         "histogram_plot": partial(data_plots.histogram_plot, words=words),
@@ -88,16 +72,7 @@ def _environment(words: Words) -> Environment:
         "folder_of": lambda path: path[: path.rfind("/") + 1],
         "name_of": lambda path: path[path.rfind("/") + 1 :],
     }
-    environment.globals.update(names)
-    environment.filters |= {
-        "count": figures.count,
-        "score": figures.score,
-        "signed": figures.signed,
-        "significant": figures.significant,
-        "percent": figures.percent,
-        "short": figures.short_hash,
-    }
-    return environment
+    return new_environment(names, {})
 
 
 def _account_bar(words: Words, total: FileLedger, item: FileLedger, height: int = 10) -> str:
@@ -110,8 +85,3 @@ def _account_bar(words: Words, total: FileLedger, item: FileLedger, height: int 
 
 def _ranked(bars: Any, counts: dict[str, int]) -> str:
     return data_plots.rank_bars(bars(counts))
-
-
-def _visible(value: Any) -> Any:
-    """Foreign text passes here on its way to the page: control characters become visible signs."""
-    return figures.clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

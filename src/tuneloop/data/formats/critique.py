@@ -16,7 +16,7 @@ _WORDS = {
     **dict.fromkeys(("right", "correct", "true", "yes", "1", "正确", "对"), True),
     **dict.fromkeys(("wrong", "incorrect", "false", "no", "0", "错误", "不正确", "错"), False),
 }
-_CONCLUSION = re.compile(r"(?:\bconclusion\b|结论)[\s*_`]*[:：][\s*_`]*", re.IGNORECASE)  # noqa: RUF001
+_CONCLUSION = re.compile(r"(?:\bconclusion\b|结论)[\s*_`]*[:：][\s*_`]*", re.IGNORECASE)  # noqa: RUF001 - Chinese punctuation
 # "right/wrong" is the teacher's instruction said again, not a verdict.
 _VERDICT = re.compile(r"(not\s+)?(?:(right|correct|正确)|(wrong|incorrect|错误|不正确))(?![a-z]|\s*/)", re.IGNORECASE)
 _HAN = re.compile(r"[㐀-䶿一-鿿]")

@@ -55,7 +55,7 @@ def _parse_history(found: object) -> list[list[str]]:
     if not isinstance(history, list):
         raise RowError("wrong_type", f"'history' is {type_name(history)}, not a list of [question, answer] pairs")
     for pair in history:
-        if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):  # noqa: PLR2004
+        if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):  # noqa: PLR2004 - a pair
             raise RowError("wrong_type", "history is a list of [question, answer] pairs of text")
     return history
 

@@ -51,7 +51,7 @@ def _ranked_outputs(value: Mapping[str, Any], shape: Shape) -> tuple[object, obj
     outputs = as_list(shape.get(value, "output"))
     if not isinstance(outputs, list):
         return None
-    if len(outputs) != 2:  # noqa: PLR2004
+    if len(outputs) != 2:  # noqa: PLR2004 - a pair
         raise RowError("wrong_type", f"'output' lists {len(outputs)} answers; a pair has two, the better one first")
     return outputs[0], outputs[1]
 
@@ -131,7 +131,7 @@ def _recognises(value: Mapping[str, Any]) -> bool:
     if any(value.get(name) is not None for name in _REJECTED):
         return True
     outputs = value.get("output")
-    return "instruction" in value and isinstance(outputs, list) and len(outputs) == 2  # noqa: PLR2004
+    return "instruction" in value and isinstance(outputs, list) and len(outputs) == 2  # noqa: PLR2004 - a pair
 
 
 FORMAT = Format(

@@ -32,7 +32,6 @@ from tuneloop.data.survey.records import (
 _EXAMPLES = 5
 _SHOWN_FINDINGS = 200
 _SHOWN_CHARACTERS = 120
-_LANGUAGE_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,7 @@ def _count_row(counts: _FileCounts, row: Row) -> None:
     turns = [message for message in row.messages if message.role != "system"]
     counts.turns[len(turns)] += 1
     counts.characters.append(sum(len(message.content) for message in row.messages))
-    counts.languages[detect_language(_whole_text(row)[:_LANGUAGE_CHARACTERS])] += 1
+    counts.languages[detect_language(_whole_text(row))] += 1
     personal = {found.kind for message in row.messages for found in find_personal(message.content)}
     for kinds, numbers, examples in (
         (personal, counts.personal_rows, counts.personal),
@@ -253,10 +252,11 @@ def _count_row(counts: _FileCounts, row: Row) -> None:
 
 
 def _health_of(row: Row) -> set[str]:
-    found: set[str] = {code for message in row.messages for code in check_text(message.content)}
+    found: set[str] = set()
     for before, message in zip((None, *row.messages), row.messages, strict=False):
-        if message.role == "assistant" and message.content and not row.is_text:
-            found.update(check_answer(before.content if before else "", message.content))
+        is_answer = message.role == "assistant" and message.content and not row.is_text
+        asked = before.content if before else ""
+        found.update(check_answer(asked, message.content) if is_answer else check_text(message.content))
     return found
 
 
