@@ -5,15 +5,11 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
 from tuneloop.core.config import Source, load_source
 from tuneloop.core.errors import ConfigError
 from tuneloop.importers.shell import Command, flags_to_source, read_commands
 
 _MAX_BYTES = 1 << 20
-_MAX_NODES = 100_000
-_MAX_DEPTH = 100
 
 SIGNS: dict[str, frozenset[str]] = {
     "llamafactory": frozenset(
@@ -58,8 +54,8 @@ def load_mapping(path: Path) -> Source:
     Raises:
         ConfigError: no such file, not YAML, no mapping, or too large.
     """
-    text = read_text(path)
-    _check_size(text, path)
+    # Refuses what is too large to be worth parsing.
+    read_text(path)
     source = load_source(path)
     if not source.values:
         raise ConfigError(f"{path}: is empty.")
@@ -80,32 +76,6 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path}: no such file.") from error
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{path}: not a UTF-8 text file.") from error
-
-
-def _check_size(text: str, path: Path) -> None:
-    """Refuse a few lines of aliases that would grow to gigabytes."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        size = 0 if root is None else _nodes(root, {}, 0)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return  # load_source says it better
-    if size > _MAX_NODES:
-        raise ConfigError(f"{path}: its aliases stand for more than {_MAX_NODES:,} values; that is no config.")
-
-
-def _nodes(node: yaml.Node, seen: dict[int, int], depth: int) -> int:
-    if depth > _MAX_DEPTH:
-        raise RecursionError
-    if id(node) not in seen:
-        match node:
-            case yaml.MappingNode():
-                parts = [part for pair in node.value for part in pair]
-            case yaml.SequenceNode():
-                parts = node.value
-            case _:
-                parts = []
-        seen[id(node)] = 1 + sum(_nodes(part, seen, depth + 1) for part in parts)
-    return seen[id(node)]
 
 
 def load_script(path: Path, program: str, methods: Iterable[str]) -> tuple[Source, str]:
