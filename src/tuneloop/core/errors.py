@@ -25,6 +25,8 @@ class ExitCode(IntEnum):
     """The disk is full or refuses to write."""
     MISSING = 9
     """An optional package, a model or a network that the command needs is not there."""
+    MEMORY = 10
+    """Memory ran out; the error names the change of the recipe that would fit."""
 
 
 class TuneloopError(Exception):
@@ -83,3 +85,9 @@ class MissingError(TuneloopError):
     """Something that has to be installed or fetched first."""
 
     exit_code = ExitCode.MISSING
+
+
+class OutOfMemoryError(TuneloopError):
+    """Training needed more memory than there was."""
+
+    exit_code = ExitCode.MEMORY

@@ -4,10 +4,11 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,9 @@ import orjson
 from tuneloop.core.errors import DataError, DiskError, IntegrityError, LockedError
 
 _CHUNK_BYTES = 1 << 22
+_DIRECT_BYTES = 1 << 22
+_DIRECT = getattr(os, "O_DIRECT", 0)
+"""Not on every system."""
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
 
@@ -181,6 +185,112 @@ def put_blob(folder: Path, suffix: str, write: Callable[[Path], object]) -> str:
     return name
 
 
+def put_blobs(folder: Path, suffix: str, contents: Iterable[Sequence[bytes | memoryview]]) -> list[str]:
+    """Store each content, given in pieces, under its own SHA-256; return the files' names, which are there for good.
+
+    Bytes that lie there already, whole, are not written again. The folder is synced once, after the last file.
+    """
+    names = []
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for pieces in contents:
+            digest = hashlib.sha256()
+            for piece in pieces:
+                digest.update(piece)
+            names.append(digest.hexdigest() + suffix)
+            try:
+                check_blob(folder, names[-1])
+            except IntegrityError:
+                _write_pieces(folder / names[-1], pieces)
+        _sync_folder(folder)
+    return names
+
+
+def _write_pieces(path: Path, pieces: Sequence[bytes | memoryview]) -> None:
+    """Put a file in place; its name is there for good only after its folder was synced."""
+    handle, name = tempfile.mkstemp(prefix=".blob.", suffix=".part", dir=path.parent)
+    part = Path(name)
+    try:
+        try:
+            _fill(handle, pieces)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fill(handle: int, pieces: Sequence[bytes | memoryview]) -> None:
+    """Write pieces one after another.
+
+    Large files go past the page cache where the file system lets them: nobody reads them soon, and to fill the cache
+    took ten times as much of the processor as the write itself (3.3 against 0.3 seconds for 1.6 GB).
+    """
+    if sum(memoryview(piece).nbytes for piece in pieces) < _DIRECT_BYTES or not _pass_cache(handle, on=True):
+        for piece in pieces:
+            _write_all(handle, memoryview(piece).cast("B"))
+        return
+    with mmap.mmap(-1, _DIRECT_BYTES) as buffer, memoryview(buffer) as block:
+        filled = 0
+        for piece in pieces:
+            rest = memoryview(piece).cast("B")
+            while rest:
+                size = min(len(rest), _DIRECT_BYTES - filled)
+                block[filled : filled + size] = rest[:size]
+                rest, filled = rest[size:], filled + size
+                if filled == _DIRECT_BYTES:
+                    _write_all(handle, block)
+                    filled = 0
+        # Past the cache only whole sectors can be written; what is left over goes through it.
+        _pass_cache(handle, on=False)
+        _write_all(handle, block[:filled])
+
+
+def _pass_cache(handle: int, *, on: bool) -> bool:
+    """Whether the file system takes the flag."""
+    flags = fcntl.fcntl(handle, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETFL, flags | _DIRECT if on else flags & ~_DIRECT)
+    except OSError:
+        return False
+    return True
+
+
+def _write_all(handle: int, rest: memoryview) -> None:
+    while rest:
+        try:
+            written = os.write(handle, rest)
+        except OSError as error:
+            # Some file systems take the flag and refuse the write.
+            if error.errno != errno.EINVAL or not fcntl.fcntl(handle, fcntl.F_GETFL) & _DIRECT:
+                raise
+            written = 0
+        if written < len(rest):
+            # What is left may no longer begin at a sector.
+            _pass_cache(handle, on=False)
+        rest = rest[written:]
+
+
+def read_blob(folder: Path, name: str) -> bytes:
+    """The bytes of a blob: those that were checked, not read a second time.
+
+    Raises:
+        IntegrityError: it is missing or damaged.
+    """
+    path = folder / name
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{path}: missing.") from error
+    except OSError as error:
+        raise IntegrityError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    if hashlib.sha256(content).hexdigest() != name.partition(".")[0]:
+        raise IntegrityError(f"{path}: its bytes differ from the hash that it was saved under.")
+    return content
+
+
 def check_blob(folder: Path, name: str) -> Path:
     """The path of a blob whose bytes still have the hash in its name.
 
@@ -197,8 +307,17 @@ def check_blob(folder: Path, name: str) -> Path:
 
 def remove_files(folder: Path, *, keep: set[str]) -> None:
     """Delete every file of `folder` whose name is not in `keep`, unfinished ones too."""
-    for path in folder.iterdir():
-        if path.is_file() and path.name not in keep:
+    delete_files(path for path in folder.iterdir() if path.is_file() and path.name not in keep)
+
+
+def delete_files(paths: Iterable[Path]) -> None:
+    """Delete files; one that is gone already is no error.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    for path in paths:
+        with _disk_errors(path):
             path.unlink(missing_ok=True)
 
 
@@ -252,3 +371,10 @@ def own_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
                 f"{folder}: another process works in this folder. Wait for it, or choose --out."
             ) from error
         yield
+
+
+def scratch_file(folder: Path) -> IO[bytes]:
+    """A file without a name in `folder`, for what need not outlive the process; it goes when it is closed."""
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=folder)

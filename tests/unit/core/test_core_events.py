@@ -151,6 +151,7 @@ def test_exit_codes_are_an_interface() -> None:
         "INTEGRITY": 7,
         "DISK": 8,
         "MISSING": 9,
+        "MEMORY": 10,
     }
     assert {cls.__name__: int(cls.exit_code) for cls in TuneloopError.__subclasses__()} == {
         "ConfigError": 2,
@@ -163,4 +164,5 @@ def test_exit_codes_are_an_interface() -> None:
         "IntegrityError": 7,
         "DiskError": 8,
         "MissingError": 9,
+        "OutOfMemoryError": 10,
     }

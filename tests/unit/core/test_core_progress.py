@@ -1,6 +1,8 @@
 """What a person sees while a run works."""
 
 import io
+import os
+from collections.abc import Callable
 
 import pytest
 
@@ -20,10 +22,22 @@ def step(number: int, *, rate: float = 1000.0, loss: object = 0.5, **more: objec
         "steps": 4,
         "loss": loss,
         "learning_rate": 2e-4,
-        "tokens_per_s": rate,
+        "target_tokens_per_s": rate,
+        "utilisation": None,
         "wall_s": 30.0 * number,
         "memory_bytes": 3 << 30,
     } | more
+
+
+@pytest.fixture(autouse=True)
+def columns(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Set the width of the terminal; 120 where a test does not."""
+
+    def narrow(number: int) -> None:
+        monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda: os.terminal_size((number, 24)))
+
+    narrow(120)
+    return narrow
 
 
 @pytest.fixture
@@ -39,8 +53,8 @@ def test_a_line_that_moves() -> None:
     for number in (1, 2):
         tell(step(number))
     assert stream.getvalue() == (
-        "\r\x1b[2K  step 1/4  loss 0.5000  lr 2.00e-04  1,000 tokens/s  3.0 GiB  1 min 30 s left"
-        "\r\x1b[2K  step 2/4  loss 0.5000  lr 2.00e-04  1,000 tokens/s  3.0 GiB  1 min 0 s left"
+        "\r\x1b[2K  step 1/4  loss 0.5000  lr 2.00e-04  1,000 target tokens/s  3.0 GiB  1 min 30 s left"
+        "\r\x1b[2K  step 2/4  loss 0.5000  lr 2.00e-04  1,000 target tokens/s  3.0 GiB  1 min 0 s left"
     )
     # What is said next begins on a line of its own, and so does the step after it.
     tell({"kind": "validation", "step": 2, "loss": 0.25})
@@ -67,10 +81,56 @@ def test_rate_is_smoothed() -> None:
     tell = ConsoleProgress(stream)
     tell(step(1, rate=1000.0))
     tell(step(2, rate=2000.0))
-    assert "1,200 tokens/s" in stream.getvalue()
+    assert "1,200 target tokens/s" in stream.getvalue()
     # A new stage begins anew.
     tell(step(1, rate=500.0))
-    assert "  500 tokens/s" in stream.getvalue()
+    assert "  500 target tokens/s" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("machine", "text"),
+    [
+        ({"device": "cpu", "measured": True}, "46 % of the CPU limit"),
+        ({"device": "NVIDIA H200", "measured": False}, "46 % MFU"),
+    ],
+)
+def test_how_much_of_the_machine_is_used(machine: dict[str, object], text: str) -> None:
+    stream = Terminal()
+    tell = ConsoleProgress(stream)
+    tell({"kind": "machine", "gflops": 100.0} | machine)
+    tell(step(1, utilisation=0.4567))
+    assert f"1,000 target tokens/s  {text}  3.0 GiB" in stream.getvalue()
+
+
+def test_where_the_limit_is_not_known_nothing_is_said_of_it() -> None:
+    stream = Terminal()
+    ConsoleProgress(stream)(step(1))
+    assert "%" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (105, "step 1/4  loss 0.5000  lr 2.00e-04  1,000 target tokens/s  46 % of the limit  3.0 GiB  1 min 30 s left"),
+        (104, "step 1/4  loss 0.5000  1,000 target tokens/s  46 % of the limit  3.0 GiB  1 min 30 s left"),
+        (83, "step 1/4  loss 0.5000  1,000 target tokens/s  46 % of the limit  1 min 30 s left"),
+        (70, "step 1/4  loss 0.5000  1,000 target tokens/s  1 min 30 s left"),
+        (40, "step 1/4  loss 0.5000  1 min 30 s left"),
+        (10, "step 1/4  loss 0.5000  1 min 30 s left"),
+    ],
+)
+def test_a_narrow_terminal_shows_what_matters_most(width: int, text: str, columns: Callable[[int], None]) -> None:
+    columns(width)
+    stream = Terminal()
+    ConsoleProgress(stream)(step(1, utilisation=0.46))
+    assert stream.getvalue() == f"\r\x1b[2K  {text}"
+
+
+def test_a_log_is_as_wide_as_it_has_to_be(columns: Callable[[int], None]) -> None:
+    columns(40)
+    stream = io.StringIO()
+    ConsoleProgress(stream)(step(1, utilisation=0.46))
+    assert "lr 2.00e-04" in stream.getvalue()
 
 
 def test_a_loss_that_is_no_number() -> None:

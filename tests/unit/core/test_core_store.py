@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuneloop.core import store
 from tuneloop.core.errors import DataError, DiskError, ExitCode, IntegrityError, LockedError
 from tuneloop.core.store import (
     Appender,
@@ -398,3 +401,29 @@ def test_own_folder_across_processes(tmp_path: Path) -> None:
     assert (tmp_path / ".lock").exists()
     with own_folder(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("size", [0, 1, store._DIRECT_BYTES - 1, store._DIRECT_BYTES, 2 * store._DIRECT_BYTES + 4097])
+@pytest.mark.parametrize("refusal", ["none", "the flag", "the write", "half of a write"])
+def test_blobs_of_any_size_come_back(size: int, refusal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large ones go past the page cache, in sectors, where the file system lets them."""
+    write, control = os.write, fcntl.fcntl
+
+    def picky(handle: int, content: memoryview) -> int:
+        is_direct = bool(control(handle, fcntl.F_GETFL) & os.O_DIRECT)
+        if is_direct and refusal == "the write":
+            raise OSError(errno.EINVAL, "no")
+        return write(handle, content[:4096] if is_direct and refusal == "half of a write" else content)
+
+    def refuse(handle: int, command: int, *values: int) -> int:
+        if refusal == "the flag" and command == fcntl.F_SETFL and values[0] & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "no")
+        return control(handle, command, *values)
+
+    monkeypatch.setattr(os, "write", picky)
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    content = random.Random(size).randbytes(size)
+    pieces = [content[:7], memoryview(content)[7 : size // 2], content[max(7, size // 2) :]]
+    (name,) = store.put_blobs(tmp_path, ".bin", [pieces])
+    assert store.read_blob(tmp_path, name) == content
+    assert name == hashlib.sha256(content).hexdigest() + ".bin"
