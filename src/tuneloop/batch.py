@@ -23,7 +23,7 @@ class Batch:
     positions_T: Tensor
     """int64: place within its own conversation"""
     bounds: tuple[int, ...]
-    """Borders of the conversations, S + 1 numbers from 0 to T."""
+    """Borders of the conversations, or of the pieces that `parents` joins; S + 1 numbers from 0 to T."""
     predictors_N: Tensor
     """int64: the places whose next token is a target"""
     targets_N: Tensor
@@ -32,6 +32,13 @@ class Batch:
     """float32: how much each target counts"""
     conversation_N: Tensor
     """int64: which conversation each target belongs to"""
+    lower_TD: Tensor | None = None
+    """What frozen lower blocks gave for each token, where they were computed before; D is the hidden size."""
+    total_weight: float | None = None
+    """Sum of `weights_N`, known to the host: asking the device for it would make the host wait."""
+    parents: tuple[int, ...] = ()
+    """Where conversations share their beginning, it stands once: for each piece between two borders, the index of the
+    piece that it goes on from, or -1. Empty: each piece is a conversation of its own."""
 
     @property
     def num_tokens(self) -> int:
@@ -44,15 +51,24 @@ class Batch:
         return int(self.targets_N.shape[0])
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
+        """The same batch on a device; on the way to CUDA the host does not wait."""
+
+        def move(tensor: Tensor) -> Tensor:
+            if device.type == "cuda" and tensor.device.type == "cpu":
+                tensor = tensor.pin_memory()
+            return tensor.to(device, non_blocking=True)
+
         return Batch(
-            self.ids_T.to(device, non_blocking=True),
-            self.positions_T.to(device, non_blocking=True),
+            move(self.ids_T),
+            move(self.positions_T),
             self.bounds,
-            self.predictors_N.to(device, non_blocking=True),
-            self.targets_N.to(device, non_blocking=True),
-            self.weights_N.to(device, non_blocking=True),
-            self.conversation_N.to(device, non_blocking=True),
+            move(self.predictors_N),
+            move(self.targets_N),
+            move(self.weights_N),
+            move(self.conversation_N),
+            None if self.lower_TD is None else move(self.lower_TD),
+            self.total_weight,
+            self.parents,
         )
 
 
