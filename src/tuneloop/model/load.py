@@ -8,21 +8,37 @@ from safetensors import SafetensorError
 from tuneloop.core.errors import ModelError
 from tuneloop.model.attention import PACKED_ATTENTION
 from tuneloop.model.backbone import CausalModel
+from tuneloop.model.compact import compact_frozen
+from tuneloop.model.config import ModelConfig
 from tuneloop.model.hardware import Hardware
+from tuneloop.model.quantised_load import quantisation_of
 from tuneloop.model.quiet import quiet_transformers
 
 
-def load_model(folder: Path, hardware: Hardware) -> CausalModel:
+def load_model(
+    folder: Path, hardware: Hardware, config: ModelConfig | None = None, *, is_frozen: bool = False
+) -> CausalModel:
     """Load the base model, ready to be tuned or evaluated.
 
     Weights are float32, so that what is trained is trained in full precision; matrix products run in the
-    hardware's precision.
+    hardware's precision. Where `config` asks for it, the linear layers of the blocks are quantised as they come from
+    the files; head, embeddings and norms stay as they are.
+
+    Args:
+        folder: as transformers writes it.
+        hardware: where it is computed, and in which precision.
+        config: how the base is stored.
+        is_frozen: none of its own weights will learn or be merged into: matrices may be kept in the type that they
+            are multiplied in, and reach the device in it.
 
     Raises:
         ModelError: transformers cannot load the folder as a causal language model.
+        ConfigError: its blocks have nothing to quantise.
+        MissingError: quantising needs a package that is not installed.
     """
     from transformers import AutoModelForCausalLM
 
+    settings = quantisation_of(config or ModelConfig(), hardware.device)
     try:
         with quiet_transformers():
             network, report = AutoModelForCausalLM.from_pretrained(
@@ -33,6 +49,7 @@ def load_model(folder: Path, hardware: Hardware) -> CausalModel:
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                **({"quantization_config": settings} if settings is not None else {}),
             )
     except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model.source: {folder} does not load: {str(error).splitlines()[0]}") from error
@@ -41,9 +58,12 @@ def load_model(folder: Path, hardware: Hardware) -> CausalModel:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         number = len(report["missing_keys"])
         raise ModelError(f"model.source: {folder} does not load: it lacks {number} weights: {missing}.")
-    network.to(hardware.device)
     network.eval()
     model = CausalModel(network, hardware.device, hardware.autocast_dtype)
+    if is_frozen:
+        network.requires_grad_(requires_grad=False)
+        compact_frozen(model)
+    network.to(hardware.device)
     with quiet_transformers():
         model.find_abilities()
     return model

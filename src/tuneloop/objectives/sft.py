@@ -17,7 +17,8 @@ class Sft:
 
     def counts(self, batch: Batch) -> Counts:
         """The sum of target weights."""
-        return {"tokens": float(batch.weights_N.sum())}
+        known = batch.total_weight
+        return {"tokens": float(batch.weights_N.sum()) if known is None else known}
 
     def loss(self, model: Model, batch: Batch, counts: Counts) -> Tensor:
         """This batch's share of the step's loss, in nats a token."""

@@ -149,16 +149,16 @@ def test_a_network_that_cannot_take_bounds_goes_one_by_one(tiny_model: Path, mon
     """Some decoders have no room for further arguments: found out by trying."""
     from tuneloop.model.backbone import CausalModel
 
-    run = CausalModel._run
+    run = CausalModel.run_decoder
 
-    def picky(decoder: Any, ids_T: torch.Tensor, positions_T: torch.Tensor, bounds: tuple[int, ...]) -> torch.Tensor:
+    def picky(self: CausalModel, ids_T: torch.Tensor, places_T: torch.Tensor, bounds: Any, *more: Any) -> torch.Tensor:
         if len(bounds) > 2:
             raise TypeError("forward() got an unexpected keyword argument 'bounds'")
-        return run(decoder, ids_T, positions_T, bounds)
+        return run(self, ids_T, places_T, bounds, *more)
 
     rows = random_rows(3)
     packed = load(tiny_model).states(build_batch(rows))
-    monkeypatch.setattr(CausalModel, "_run", staticmethod(picky))
+    monkeypatch.setattr(CausalModel, "run_decoder", picky)
     model = load(tiny_model)
     assert not model.is_packable
     torch.testing.assert_close(model.states(build_batch(rows)), packed, rtol=1e-5, atol=1e-5)
