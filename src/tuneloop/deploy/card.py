@@ -1,6 +1,7 @@
 """The model card: what it was made from, how, how well it does, and where that is written down."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -10,18 +11,36 @@ from tuneloop.evaluate.records import EvalRecord
 from tuneloop.train.records import CheckpointRecord
 
 
+@dataclass(frozen=True)
+class Quantisation:
+    """How the base's weights were rounded for training."""
+
+    name: str
+    rounding_error: float
+    """Root mean square of the change, relative to the weights."""
+
+
 def write_card(
-    *, name: str, dataset: DatasetRecord, checkpoint: CheckpointRecord, evaluation: EvalRecord | None, adapter: bool
+    *,
+    name: str,
+    dataset: DatasetRecord,
+    checkpoint: CheckpointRecord,
+    evaluation: EvalRecord | None,
+    adapter: bool,
+    quantisation: Quantisation | None = None,
 ) -> str:
     """README.md of an exported folder, as the hub reads it."""
     header: dict[str, Any] = {"base_model": checkpoint.base.removeprefix("hf:"), "pipeline_tag": "text-generation"}
-    header["library_name"] = "peft" if adapter else "transformers"
-    header["tags"] = ["tuneloop", "sft", *(["lora"] if adapter else [])]
+    kind = str(checkpoint.plan.get("tune", {}).get("kind", "lora"))
+    library = "tuneloop" if kind == "adapter" else "peft"
+    header["library_name"] = library if adapter else "transformers"
+    header["tags"] = ["tuneloop", "sft", *([kind] if adapter else [])]
     moved = f"{checkpoint.trainable_parameters:,} of {checkpoint.total_parameters:,} parameters moved"
     parts = [
         f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n",
         f"# {name}\n",
         f"{checkpoint.base}, fine-tuned with tuneloop: {checkpoint.tune}; {moved}.\n",
+        *([_precision(quantisation, adapter=adapter)] if quantisation is not None else []),
         "## Data\n",
         _data_table(dataset),
         "## Scores\n",
@@ -30,6 +49,19 @@ def write_card(
         _lineage(dataset, checkpoint, evaluation),
     ]
     return "\n".join(parts)
+
+
+def _precision(quantisation: Quantisation, *, adapter: bool) -> str:
+    begin = (
+        f"Trained and measured on the base's linear layers in {quantisation.name}, which changed their weights by "
+        f"{quantisation.rounding_error:.2%} (root mean square, relative). "
+    )
+    if adapter:
+        return begin + "The adapter fits the base in full width too, but that is not quite the model measured here.\n"
+    return (
+        begin + "The correction is merged into the rounded weights, so that this folder answers as the model did in "
+        "training; what rounding lost stays lost.\n"
+    )
 
 
 def _data_table(dataset: DatasetRecord) -> str:
