@@ -1,19 +1,22 @@
 """Checkpoints: files named by their own hash, and a manifest that is published last. Killing is always safe."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from safetensors.torch import load_file, save_file
+from pydantic import ValidationError
 from torch import Tensor
 
 from tuneloop.core.config import Config
-from tuneloop.core.errors import IntegrityError
-from tuneloop.core.store import check_blob, hash_json, put_blob, read_json, remove_files, write_json
+from tuneloop.core.errors import ConfigError, IntegrityError
+from tuneloop.core.store import check_blob, delete_files, hash_json, read_json, remove_files, write_json
+from tuneloop.train.tensors import SavedTensors, blobs_of, read_tensors, whole, write_shards
 
 _KEPT = 2
+_FORMAT = 2
 
 
 class Progress(Config):
@@ -49,13 +52,26 @@ class Progress(Config):
 class Manifest(Config):
     """One checkpoint."""
 
+    format: Literal[2] = _FORMAT
     progress: Progress
     fingerprint: dict[str, Any]
     """What must be equal for a bit-exact continuation: plan, rows, base, versions, threads."""
-    weights: str
-    """Blob of the trainable tensors."""
-    optimizer: str | None
-    """Blob of the optimiser's tensors; None where only the weights are kept, as of the best checkpoint."""
+    saved_at: datetime
+    """For people; the order of checkpoints goes by stage and step."""
+    weights: SavedTensors
+    """The trainable tensors."""
+    optimizer: SavedTensors | None
+    """The optimiser's tensors; None where only the weights are kept, as of the best checkpoint."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash over names, shapes, types and the hashes of the bytes: equal for equal weights in equal pieces."""
+        return hash_json({name: saved.model_dump(mode="json") for name, saved in self.weights.items()})
+
+    @property
+    def blobs(self) -> set[str]:
+        """The files that it needs."""
+        return blobs_of(self.weights) | blobs_of(self.optimizer or {})
 
 
 def _place(path: Path) -> tuple[int, int]:
@@ -69,6 +85,7 @@ class Checkpoints:
     """The checkpoints of one round, in one folder."""
 
     folder: Path
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def save(
         self,
@@ -83,6 +100,7 @@ class Checkpoints:
         manifest = Manifest(
             progress=progress,
             fingerprint=fingerprint,
+            saved_at=self.clock(),
             weights=self._put(weights),
             optimizer=self._put(optimizer),
         )
@@ -101,9 +119,8 @@ class Checkpoints:
             return self.folder / f"best-{progress.stage}.json"
         return self.folder / f"stage-{progress.stage}-step-{progress.step:08d}.json"
 
-    def _put(self, tensors: Mapping[str, Tensor]) -> str:
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        return put_blob(self.folder / "blobs", ".safetensors", lambda part: save_file(contiguous, part))
+    def _put(self, tensors: Mapping[str, Tensor]) -> SavedTensors:
+        return write_shards(self.folder / "blobs", whole(tensors))
 
     @staticmethod
     def _publish(path: Path, manifest: Manifest) -> None:
@@ -115,13 +132,11 @@ class Checkpoints:
 
     def _clean(self) -> None:
         kept = self._steps()[:_KEPT]
-        for stale in self._steps()[_KEPT:]:
-            stale.unlink()
+        delete_files(self._steps()[_KEPT:])
         used: set[str] = set()
         for path in [*kept, *self.folder.glob("best-*.json")]:
             with contextlib.suppress(IntegrityError):
-                manifest = self.read(path)
-                used |= {manifest.weights, manifest.optimizer or ""}
+                used |= self.read(path).blobs
         remove_files(self.folder / "blobs", keep=used)
 
     @staticmethod
@@ -129,35 +144,52 @@ class Checkpoints:
         """Read a manifest and check it against its hash.
 
         Raises:
+            ConfigError: another version of this program wrote it.
             IntegrityError: it is damaged.
         """
         values = read_json(path)
         saved_hash = values.pop("hash", None) if isinstance(values, dict) else None
         if saved_hash != hash_json(values):
             raise IntegrityError(f"{path}: the manifest differs from its hash.")
-        return Manifest.model_validate(values)
+        if values.get("format") != _FORMAT:
+            raise ConfigError(
+                f"{path}: this checkpoint has format {values.get('format', 1)}, and this version reads format "
+                f"{_FORMAT}. Go on with the version that wrote it, or begin anew in another --out."
+            )
+        try:
+            return Manifest.model_validate(values)
+        except ValidationError as error:
+            raise IntegrityError(f"{path}: not a manifest: {error.errors()[0]['msg']}.") from error
 
     def load_weights(self, manifest: Manifest) -> dict[str, Tensor]:
-        """The trainable tensors, after their bytes were checked."""
-        return load_file(check_blob(self.folder / "blobs", manifest.weights))
+        """The trainable tensors, after their bytes were checked.
+
+        Raises:
+            IntegrityError: a file is missing or damaged.
+        """
+        return read_tensors(self.folder / "blobs", manifest.weights)
 
     def load_optimizer(self, manifest: Manifest) -> dict[str, Tensor]:
-        """The optimiser's tensors, after their bytes were checked."""
-        return load_file(check_blob(self.folder / "blobs", manifest.optimizer)) if manifest.optimizer else {}
+        """The optimiser's tensors, after their bytes were checked.
+
+        Raises:
+            IntegrityError: a file is missing or damaged.
+        """
+        return read_tensors(self.folder / "blobs", manifest.optimizer or {})
 
     def newest(self) -> tuple[Manifest | None, list[str]]:
         """The newest checkpoint that is whole, and what was wrong with newer ones.
 
         Raises:
+            ConfigError: another version of this program wrote it.
             IntegrityError: there are checkpoints, and none of them is whole.
         """
         complaints = []
         for path in self._steps():
             try:
                 manifest = self.read(path)
-                for blob in (manifest.weights, manifest.optimizer):
-                    if blob is not None:
-                        check_blob(self.folder / "blobs", blob)
+                for blob in sorted(manifest.blobs):
+                    check_blob(self.folder / "blobs", blob)
             except IntegrityError as error:
                 complaints.append(str(error))
             else:

@@ -17,6 +17,9 @@ class TrainCost(Config):
     tokens_per_s: float
     peak_memory_bytes: int
     """Highest resident memory of the process, or device memory on an accelerator."""
+    target_tokens_per_s: float | None = None
+    utilisation: float | None = None
+    """Useful operations a second as a share of what the device can do (`train.meter`), over all steps."""
 
 
 class CheckpointRecord(Record):

@@ -48,6 +48,7 @@ def train_step(
         share = objective.loss(model, batch, counts)
         share.backward()
         loss += share.detach()
+        del share  # the graph goes before the next forward builds its own
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     grad_norm = clip_grad_norm_(parameters, max_grad_norm)
     applied = math.isfinite(loss.item()) and math.isfinite(grad_norm.item())

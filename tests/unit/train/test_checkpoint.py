@@ -10,6 +10,7 @@ from torch import Tensor
 from tuneloop.core.errors import IntegrityError
 from tuneloop.train import checkpoint as module
 from tuneloop.train.checkpoint import Checkpoints, Manifest, Progress
+from tuneloop.train.tensors import blobs_of
 from unit.train.training_kit import Killed, flip_bit
 
 
@@ -35,7 +36,7 @@ def blobs(checkpoints: Checkpoints) -> set[str]:
 
 def referenced(checkpoints: Checkpoints) -> set[str]:
     manifests = [checkpoints.read(path) for path in checkpoints.folder.glob("*.json")]
-    return {name for manifest in manifests for name in (manifest.weights, manifest.optimizer) if name}
+    return {blob for manifest in manifests for blob in manifest.blobs}
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -122,9 +123,10 @@ PARTS = ["weights", "optimizer", "manifest"]
 def part_of(checkpoints: Checkpoints, manifest: Manifest, part: str) -> Path:
     if part == "manifest":
         return checkpoints.path_of(manifest)
-    name = manifest.weights if part == "weights" else manifest.optimizer
-    assert name is not None
-    return checkpoints.folder / "blobs" / name
+    saved = manifest.weights if part == "weights" else manifest.optimizer
+    assert saved is not None
+    (blob,) = blobs_of(saved)
+    return checkpoints.folder / "blobs" / blob
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from tuneloop.batch import Batch, Counts, Model
 from tuneloop.core.errors import ExitCode, NonFiniteError, StoppedError
 from tuneloop.core.events import Event
 from tuneloop.objectives.sft import Sft
-from tuneloop.train import loop
+from tuneloop.train import stage as stage_module
+from tuneloop.train import step as step_module
+from tuneloop.train.job import TrainJob
 from tuneloop.tune.config import FreezeConfig
 from unit.train.training_kit import STAGE, Lab, Watch, outcome, stop_at, write_shallow_model
 
@@ -53,7 +56,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Poison:
     """Spoil steps of whatever is trained from now on; steps of one process are counted."""
 
     def put(steps: set[int], what: str = "loss", value: float = math.nan) -> None:
-        monkeypatch.setattr(loop, "build_objective", lambda _: Poisoned(steps, what, value))
+        monkeypatch.setattr(stage_module, "build_objective", lambda _: Poisoned(steps, what, value))
 
     return put
 
@@ -63,7 +66,7 @@ def lab(tiny_model: Path, tmp_path: Path) -> Lab:
     return Lab(tiny_model, tmp_path, stages=(ONE_BATCH,))
 
 
-def weights_by_step(lab: Lab) -> tuple[dict[int, dict[str, Tensor]], Callable[[Watch, Event], None], loop.TrainJob]:
+def weights_by_step(lab: Lab) -> tuple[dict[int, dict[str, Tensor]], Callable[[Watch, Event], None], TrainJob]:
     """The trainable weights after each step, filled while the job runs."""
     job = lab.job()
     seen = {0: {name: parameter.detach().clone() for name, parameter in job.trainable.items()}}
@@ -182,13 +185,48 @@ def test_a_poisoned_trained_weight_is_not_spread(lab: Lab) -> None:
 
 def test_a_validation_that_is_not_finite_is_shown_and_never_the_best(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([math.nan, 2.0, math.inf, 3.0])
-    monkeypatch.setattr(loop, "mean_loss", lambda *_, **__: next(losses))
+    monkeypatch.setattr(stage_module, "mean_loss", lambda *_, **__: next(losses))
     watch = Watch()
     stage = ONE_BATCH.replace(eval_steps=2)
     result = Lab(lab.base, lab.folder, stages=(stage,)).fit(watch)
     assert [event["loss"] for event in watch.of_kind("validation")] == ["nan", 2.0, "inf", 3.0]
     assert (result.progress.best_step, result.progress.best_loss) == (4, 2.0)
     assert result.manifest.progress.step == 4
+
+
+def spoiled_wrongly(lab: Lab, poison: Poison) -> list[int]:
+    """Spoil 100 random steps of 300, in every way; returns the steps that were told or applied otherwise."""
+    chance = random.Random(0)
+    wrong: list[int] = []
+    for number, (what, value) in enumerate(KINDS):
+        bad = set(chance.sample(range(1, 61), 20))
+        poison(bad, what, value)
+        stage = ONE_BATCH.replace(num_train_epochs=15, max_skipped_steps=61, learning_rate=1e-3)
+        one = Lab(lab.base, lab.folder / str(number), stages=(stage,))
+        seen, look, job = weights_by_step(one)
+        watch = Watch(look)
+        one.fit_job(job, watch)
+        told = {event["step"] for event in watch.of_kind("skipped")}
+        for step in range(1, 61):
+            moved = any(not torch.equal(seen[step][name], tensor) for name, tensor in seen[step - 1].items())
+            finite = all(torch.isfinite(tensor).all() for tensor in seen[step].values())
+            if (step in told) != (step in bad) or moved != (step not in bad) or not finite:
+                wrong.append(step)
+    return wrong
+
+
+@pytest.mark.slow
+def test_a_hundred_spoiled_steps(lab: Lab, poison: Poison) -> None:
+    assert spoiled_wrongly(lab, poison) == []
+
+
+@pytest.mark.slow
+def test_a_gate_that_looks_at_the_loss_alone_is_caught(
+    lab: Lab, poison: Poison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted bug: a gradient that is not finite is applied where the loss is."""
+    monkeypatch.setattr(step_module, "clip_grad_norm_", lambda parameters, _: torch.ones(()) if parameters else None)
+    assert spoiled_wrongly(lab, poison) != []
 
 
 def test_resuming_through_skipped_steps_gives_the_same_bits(
@@ -201,7 +239,7 @@ def test_resuming_through_skipped_steps_gives_the_same_bits(
             loss = super().loss(model, batch, counts)
             return loss * math.nan if int(batch.ids_T[0]) % 3 == 0 else loss
 
-    monkeypatch.setattr(loop, "build_objective", lambda _: SpoiledRows())
+    monkeypatch.setattr(stage_module, "build_objective", lambda _: SpoiledRows())
     whole = Lab(lab.base, tmp_path / "whole", stages=lab.stages)
     expected = outcome(whole, whole.fit())
     assert 0 < expected["progress"]["skipped"] < 8

@@ -12,10 +12,11 @@ from tuneloop.batch import Batch
 from tuneloop.core.errors import ConfigError, DataError, IntegrityError, StoppedError
 from tuneloop.core.events import Event
 from tuneloop.core.stop import Stop
-from tuneloop.data.tokens.block import TokenRow
-from tuneloop.train import loop
+from tuneloop.train import feed
+from tuneloop.train import stage as stage_module
 from tuneloop.train.checkpoint import Checkpoints
 from tuneloop.train.config import StageConfig
+from tuneloop.train.tensors import blobs_of
 from tuneloop.tune.config import FreezeConfig, FullConfig, LoraConfig, TuneConfig
 from unit.train.training_kit import (
     STAGE,
@@ -243,7 +244,7 @@ def test_killed_between_the_two_manifests_of_a_save(
             lab.fit()
     if step == 6:
         # From here on nothing is better any more: the best of the whole run is the one of the kill.
-        monkeypatch.setattr(loop, "mean_loss", lambda *_, **__: 1e9)
+        monkeypatch.setattr(stage_module, "mean_loss", lambda *_, **__: 1e9)
         assert lab.fit().manifest.progress.step == step
     else:
         assert outcome(lab, lab.fit()) == expected
@@ -265,7 +266,7 @@ def test_the_second_stage_begins_with_what_the_first_one_kept(
 ) -> None:
     """Losses are made up so that the first of four steps is the best; the second stage has rate nearly 0."""
     losses = iter(range(1, 10))
-    monkeypatch.setattr(loop, "mean_loss", lambda *_, **__: float(next(losses)))
+    monkeypatch.setattr(stage_module, "mean_loss", lambda *_, **__: float(next(losses)))
     stages = (
         STAGE.replace(num_train_epochs=1, eval_steps=1, keep=keep),
         STAGE.replace(max_steps=1, learning_rate=1e-30, keep="last"),
@@ -382,7 +383,7 @@ def test_another_fingerprint_is_refused_by_name(tiny_model: Path, tmp_path: Path
     with pytest.raises(ConfigError) as caught:
         lab.fit(watch, fingerprint={"plan": "p", "threads": 2, "device": "cpu"})
     message = str(caught.value)
-    for part in ("threads was 1, is 2", "torch was '2.0', is None", "device was None, is 'cpu'", "--accept-changes"):
+    for part in ("threads: was 1, is 2", "torch: was '2.0', is None", "device: was None, is 'cpu'", "--accept-changes"):
         assert part in message
     assert "plan" not in message
     assert watch.events == []
@@ -397,7 +398,7 @@ def test_another_fingerprint_is_accepted_when_asked_and_recorded(
         lab.fit(Watch(stop_at("step", 4)), fingerprint={"threads": 1})
     watch = Watch()
     result = lab.fit(watch, fingerprint={"threads": 2}, accept_changes=True)
-    assert [event["differences"] for event in watch.of_kind("resumed")] == [["threads was 1, is 2"]]
+    assert [event["differences"] for event in watch.of_kind("resumed")] == [["threads: was 1, is 2"]]
     assert outcome(lab, result) == uninterrupted("lora")[0]
     newest, _ = lab.checkpoints.newest()
     assert newest is not None
@@ -414,8 +415,9 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_older_one_used(
     newest, _ = lab.checkpoints.newest()
     assert newest is not None
     assert newest.progress.step == 6
-    blob = newest.weights if part == "weights" else newest.optimizer
-    path = lab.checkpoints.path_of(newest) if part == "manifest" else tmp_path / "blobs" / str(blob)
+    saved = newest.weights if part == "weights" else newest.optimizer
+    (blob,) = blobs_of(saved or {})
+    path = lab.checkpoints.path_of(newest) if part == "manifest" else tmp_path / "blobs" / blob
     flip_bit(path, path.stat().st_size // 2, 3)
     watch = Watch()
     assert outcome(lab, lab.fit(watch)) == uninterrupted("lora")[0]
@@ -440,7 +442,7 @@ def test_if_all_checkpoints_are_damaged_nothing_is_trained(tiny_model: Path, tmp
 def test_a_damaged_best_checkpoint_never_comes_out(tiny_model: Path, tmp_path: Path) -> None:
     lab = Lab(tiny_model, tmp_path, tune=FullConfig(), stages=(OVERFIT,))
     result = lab.fit()
-    flip_bit(tmp_path / "blobs" / result.manifest.weights, -1)
+    flip_bit(tmp_path / "blobs" / min(blobs_of(result.manifest.weights)), -1)
     with pytest.raises(IntegrityError):
         lab.fit()
 
@@ -453,7 +455,7 @@ def test_at_every_save_two_manifests_and_no_orphan(tiny_model: Path, tmp_path: P
         del watch
         if event["kind"] == "saved":
             found = manifests(lab)
-            used = {name for manifest in found for name in (manifest.weights, manifest.optimizer) if name}
+            used = {blob for manifest in found for blob in manifest.blobs}
             assert used == {path.name for path in (tmp_path / "blobs").iterdir()}
             counts.append(sum(manifest.optimizer is not None for manifest in found))
 
@@ -464,14 +466,14 @@ def test_at_every_save_two_manifests_and_no_orphan(tiny_model: Path, tmp_path: P
 def visited(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The rows of every training step from now on, in the order of the steps."""
     ledger: list[list[str]] = []
-    original = loop.build_batches
+    original = feed.Feed.batches
 
-    def note(rows: list[TokenRow], *, budget: int) -> list[Batch]:
-        if rows and rows[0].origin.startswith("row"):
-            ledger.append([row.origin for row in rows])
-        return original(rows, budget=budget)
+    def note(self: feed.Feed, step: int, *, last: bool) -> list[Batch]:
+        chosen = self.epochs.rows_of_step(self.config.batch_size, step)
+        ledger.append([self.job.rows[index].origin for index in chosen])
+        return original(self, step, last=last)
 
-    monkeypatch.setattr(loop, "build_batches", note)
+    monkeypatch.setattr(feed.Feed, "batches", note)
     return ledger
 
 

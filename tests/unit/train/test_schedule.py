@@ -4,12 +4,13 @@ import pytest
 
 from tuneloop.data.select.order import plain_plan
 from tuneloop.train.config import StageConfig
-from tuneloop.train.loop import steps_of_stage
+from tuneloop.train.job import steps_of_stage
 from tuneloop.train.schedule import learning_rate_factor
 
 
 def factors(steps: int, warmup_ratio: float, kind: str) -> list[float]:
-    return [learning_rate_factor(step, steps, warmup_ratio, kind) for step in range(steps)]  # type: ignore[arg-type]
+    config = StageConfig.model_validate({"warmup_ratio": warmup_ratio, "lr_scheduler_type": kind})
+    return [learning_rate_factor(step, steps, config) for step in range(steps)]
 
 
 def test_linear_without_warm_up() -> None:

@@ -19,7 +19,8 @@ from tuneloop.model.load import load_model
 from tuneloop.model.quiet import quiet_transformers
 from tuneloop.train.checkpoint import Checkpoints, Manifest
 from tuneloop.train.config import StageConfig
-from tuneloop.train.loop import TrainJob, TrainResult, fit
+from tuneloop.train.job import TrainJob, TrainResult
+from tuneloop.train.loop import fit
 from tuneloop.tune.build import apply_tune
 from tuneloop.tune.config import LoraConfig, TuneConfig
 
