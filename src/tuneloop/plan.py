@@ -16,9 +16,19 @@ from tuneloop.evaluate.metrics.registry import expand_metrics
 from tuneloop.iterate.config import IterateConfig, parse_target
 from tuneloop.model.config import HardwareConfig, ModelConfig
 from tuneloop.train.config import StageConfig
-from tuneloop.tune.config import LoraConfig, TuneConfig
+from tuneloop.tune.config import LoraConfig, TuneConfig, quantised_refusal
 
-_USUAL_RATES = {"full": (1e-5, 5e-5), "freeze": (1e-5, 5e-5), "lora": (1e-4, 5e-4)}
+_USUAL_RATES = {
+    "full": (1e-5, 5e-5),
+    "freeze": (1e-5, 5e-5),
+    "lora": (1e-4, 5e-4),
+    "oft": (1e-4, 1e-3),
+    "vera": (1e-3, 2e-2),
+    "ia3": (1e-3, 1e-2),
+    "adapter": (5e-5, 1e-3),
+}
+_DEFAULT_RATES = {"lora": 2e-4, "oft": 4e-4, "vera": 4e-3, "ia3": 3e-3, "adapter": 1e-4}
+_WEIGHTS_THEMSELVES = 2e-5
 _USUAL_BATCH = (16, 64)
 _USUAL_EPOCHS = (3, 10)
 
@@ -50,6 +60,13 @@ class Plan(Config):
         return self
 
     @model_validator(mode="after")
+    def _quantised_bases_are_frozen(self) -> "Plan":
+        refusal = quantised_refusal(self.tune) if self.model.quantization else None
+        if refusal is not None:
+            raise ValueError(f"tune on a base in {self.model.quantization}: {refusal} Or leave model.quantization out")
+        return self
+
+    @model_validator(mode="after")
     def _streams_name_their_steps(self) -> "Plan":
         if self.data.streaming and any(stage.max_steps is None for stage in self.stages):
             raise ValueError(
@@ -64,7 +81,7 @@ class Plan(Config):
 
     def learning_rates(self) -> tuple[float, ...]:
         """The peak of each stage, defaults filled in by the way of tuning."""
-        default = 2e-4 if self.tune.kind == "lora" else 2e-5
+        default = _DEFAULT_RATES.get(self.tune.kind, _WEIGHTS_THEMSELVES)
         return tuple(stage.learning_rate or default for stage in self.stages)
 
     def advice(self) -> list[str]:
@@ -73,7 +90,8 @@ class Plan(Config):
         advice = []
         for index, (stage, rate) in enumerate(zip(self.stages, self.learning_rates(), strict=True)):
             where = f"stages.{index}"
-            if not low <= rate <= high:
+            # Usual rates are AdamW's; others move further or less far at the same one.
+            if stage.optimizer not in {"lion", "muon", "apollo", "galore"} and not low <= rate <= high:
                 why = "below it little is learned" if rate < low else "above it training may become unstable"
                 advice.append(
                     f"{where}.learning_rate is {rate:g}; usual for {self.tune.kind} is {low:g} to {high:g}: {why}."

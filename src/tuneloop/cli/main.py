@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from tuneloop import __version__
-from tuneloop.cli import chat, data, doctor, importing, run, score
+from tuneloop.cli import chat, data, doctor, importing, plan, run, score
 from tuneloop.cli.options import as_json_asked, print_json
 from tuneloop.core.errors import TuneloopError
 
 _EPILOG = (
     "Exit codes: 0 done, 1 a bug of ours, 2 the input, 3 the gate kept the base model, 4 the loss was not finite, "
     "5 stopped by a signal and saved, 6 another process owns the folder, 7 a file is damaged, 8 the disk is full, "
-    "9 something is not installed or cannot be fetched."
+    "9 something is not installed or cannot be fetched, 10 memory ran out."
 )
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 run.register(app)
+plan.register(app)
 score.register(app)
 chat.register(app)
 doctor.register(app)

@@ -1,5 +1,6 @@
 """What a person sees while a run works: one line that moves in a terminal, a line now and then in a log."""
 
+import shutil
 import sys
 import time
 from typing import Any, TextIO
@@ -7,6 +8,9 @@ from typing import Any, TextIO
 from tuneloop.core.events import Event
 
 _LOG_EVERY_S = 10.0
+_WIDE = 1000
+_LEAST_WANTED = (2, 5, 4, 3)
+"""Parts of a step's line that go where the terminal is narrow: learning rate, memory, share of the limit, speed."""
 
 
 class ConsoleProgress:
@@ -18,29 +22,43 @@ class ConsoleProgress:
         self._open = False
         self._last_s = float("-inf")
         self._rate = 0.0
+        self._limit = "of the limit"
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
         match event["kind"]:
             case "step":
                 self._step(event)
+            case "machine":
+                self._limit = "of the CPU limit" if event["measured"] else "MFU"
             case "generated":
                 self._move(f"  answered {event['done']} of {event['total']}", final=event["done"] == event["total"])
             case _:
                 if text := _sentence(event):
-                    self._say(text)
+                    self.say(text)
 
     def _step(self, event: Event) -> None:
         # The rate of the last steps, smoothed: one step alone jumps with the length of its rows.
-        rate = event["tokens_per_s"]
+        rate = event["target_tokens_per_s"]
         self._rate = rate if event["step"] == 1 or not self._rate else 0.8 * self._rate + 0.2 * rate
         left_s = event["wall_s"] / event["step"] * (event["steps"] - event["step"])
-        self._move(
-            f"  step {event['step']}/{event['steps']}  loss {_number(event['loss'])}  "
-            f"lr {event['learning_rate']:.2e}  {self._rate:,.0f} tokens/s  "
-            f"{event['memory_bytes'] / 2**30:.1f} GiB  {_duration(left_s)} left",
-            final=event["step"] == event["steps"],
-        )
+        share = event["utilisation"]
+        parts = [
+            f"step {event['step']}/{event['steps']}",
+            f"loss {_number(event['loss'])}",
+            f"lr {event['learning_rate']:.2e}",
+            f"{self._rate:,.0f} target tokens/s",
+            "" if share is None else f"{100 * share:.0f} % {self._limit}",
+            f"{event['memory_bytes'] / 2**30:.1f} GiB",
+            f"{_duration(left_s)} left",
+        ]
+        # A line that wraps cannot be written over: what is wanted least goes first.
+        width = shutil.get_terminal_size().columns if self._moves else _WIDE
+        for least in _LEAST_WANTED:
+            if len(_line(parts)) < width:
+                break
+            parts[least] = ""
+        self._move(_line(parts), final=event["step"] == event["steps"])
 
     def _move(self, text: str, *, final: bool) -> None:
         now = time.monotonic()
@@ -52,9 +70,10 @@ class ConsoleProgress:
             self._stream.flush()
         elif final or now - self._last_s >= _LOG_EVERY_S:
             self._last_s = now
-            self._say(text)
+            self.say(text)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Write a line of its own."""
         self._close_line()
         self._stream.write(text + "\n")
         self._stream.flush()
@@ -74,6 +93,10 @@ _PHASES = {
 }
 
 
+def _line(parts: list[str]) -> str:
+    return "  " + "  ".join(part for part in parts if part)
+
+
 def _number(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
@@ -86,7 +109,22 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one line a kind of event
+def _resumed(event: Event) -> str:
+    parts = []
+    if event.get("epoch") is not None:
+        parts.append(f"epoch {event['epoch']:.2f}")
+    if event.get("loss") is not None:
+        parts.append(f"loss {_number(event['loss'])}")
+    if event.get("validation_loss") is not None:
+        parts.append(f"validation loss {_number(event['validation_loss'])}")
+    if event.get("saved_at"):
+        parts.append(f"saved {event['saved_at'][:19].replace('T', ' ')} UTC")
+    steps = f" of {event['steps']}" if event.get("steps") else ""
+    details = f" ({', '.join(parts)})" if parts else ""
+    return f"  going on from stage {event['stage']}, step {event['step']}{steps}{details}"
+
+
+def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911 - one line a kind of event
     match event["kind"]:
         case "phase" if event["state"] == "begin":
             return _PHASES.get(event["name"], event["name"]).format(round=event["round"])
@@ -96,9 +134,14 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one line a kind of
         case "validation":
             return f"  step {event['step']}: validation loss {_number(event['loss'])}"
         case "resumed":
-            return f"  going on from stage {event['stage']}, step {event['step']}"
+            return _resumed(event)
         case "skipped":
             return f"  step {event['step']} was not applied: {event['reason']}"
+        case "quantised":
+            changed = f"rounding changed them by {100 * event['rounding_error']:.1f} %"
+            return f"  base in {event['quantisation']}, {event['bits']:.2f} bits a weight: {changed}"
+        case "advice":
+            return f"  advice: {event['text']}"
         case "damaged":
             return f"  a checkpoint is damaged, an older one is used: {event['reason']}"
         case "early_stop":

@@ -1,7 +1,7 @@
 """`tuneloop run`, and its stages alone: `train`, `eval`, `export`, `report`, `schema`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from tuneloop.cli.options import JsonOption, OutOption, RecipeArgument, SetOptio
 from tuneloop.core.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
+    from tuneloop.core.events import Listener
     from tuneloop.evaluate.records import Comparison, Score
     from tuneloop.pipeline.preview import Preview
     from tuneloop.pipeline.session import Session
@@ -24,6 +25,10 @@ _AcceptOption = Annotated[
 ]
 _DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show plan, rows, steps, weights that move and memory; train nothing.")
+]
+_ProfileOption = Annotated[
+    int | None,
+    typer.Option("--profile", metavar="N", min=1, help="Show where the time of N steps after the first goes."),
 ]
 _RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 _RoundOption = Annotated[int | None, typer.Option("--round", min=1, help="Which round; by default the accepted one.")]
@@ -39,19 +44,22 @@ def register(app: typer.Typer) -> None:
     app.command()(schema)
 
 
-def run(
+def run(  # noqa: PLR0913 - each is an option of the command
     recipe: RecipeArgument,
     overrides: SetOption = None,
     out: OutOption = None,
     dry_run: _DryRunOption = False,
     accept_changes: _AcceptOption = False,
+    profile: _ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The whole loop: measure the base, train, measure again, accept or reject, export, report.
 
     The same command again goes on where it was cut off. Exit code 3: the gate kept the base model.
     """
-    with _open_recipe(recipe, overrides, out, accept_changes=accept_changes, dry_run=dry_run) as session:
+    with _open_recipe(
+        recipe, overrides, out, accept_changes=accept_changes, dry_run=dry_run, profile=profile
+    ) as session:
         if dry_run:
             _show_preview(session, as_json=as_json)
             return
@@ -96,10 +104,13 @@ def train(  # noqa: PLR0913 - each is an option of the command
     resume: Annotated[bool, typer.Option("--resume", help="Insist on going on from a checkpoint.")] = False,
     dry_run: _DryRunOption = False,
     accept_changes: _AcceptOption = False,
+    profile: _ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one round and stop: no evaluation by generation, no gate. The same command again goes on."""
-    with _open_recipe(recipe, overrides, out, accept_changes=accept_changes, dry_run=dry_run) as session:
+    with _open_recipe(
+        recipe, overrides, out, accept_changes=accept_changes, dry_run=dry_run, profile=profile
+    ) as session:
         if dry_run:
             _show_preview(session, as_json=as_json)
             return
@@ -174,17 +185,21 @@ def export(
     number: _RoundOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's model for others: a PEFT adapter, a merged folder; each checked against the trained model."""
+    """Write a run's model for others: an adapter, a merged folder; each checked against the trained model."""
     from tuneloop.pipeline.export import export_round
+    from tuneloop.tune.config import export_formats
 
     with _open_folder(folder) as session:
         number = number or _newest_round(session)
         if number is None:
             raise ConfigError(f"{folder}: nothing was trained yet. First: tuneloop train RECIPE --out {folder}")
         plan = _plan_of_round(session, number)
-        if kind == "adapter" and plan.tune.kind != "lora":
-            raise ConfigError(f"--format adapter: tune.kind is '{plan.tune.kind}', which has none. Export merged.")
+        if kind and (reason := export_formats(plan.tune)[kind]):
+            raise ConfigError(f"--format {kind}: {reason}")
         formats = (kind,) if kind else plan.deploy.export
+        for name in formats:
+            if reason := export_formats(plan.tune)[name]:
+                typer.echo(f"{name} left out: {reason}", err=True)
         records = export_round(session, plan, number, formats)
     if as_json:
         print_json(
@@ -219,7 +234,13 @@ def schema() -> None:
 
 @contextmanager
 def _open_recipe(
-    recipe: Path, overrides: list[str] | None, out: Path | None, *, accept_changes: bool, dry_run: bool
+    recipe: Path,
+    overrides: list[str] | None,
+    out: Path | None,
+    *,
+    accept_changes: bool,
+    dry_run: bool,
+    profile: int | None = None,
 ) -> "Iterator[Session]":
     from tuneloop.plan import load_plan
 
@@ -235,7 +256,8 @@ def _open_recipe(
         ):
             yield session
         return
-    with _session(plan, recipe.parent, out or Path("runs") / plan.name, accept_changes=accept_changes) as session:
+    path = out or Path("runs") / plan.name
+    with _session(plan, recipe.parent, path, accept_changes=accept_changes, profile=profile) as session:
         yield session
 
 
@@ -250,18 +272,31 @@ def _open_folder(path: Path) -> "Iterator[Session]":
 
 @contextmanager
 def _session(
-    plan: "Plan", recipe_folder: Path, path: Path, *, accept_changes: bool, quiet: bool = False
+    plan: "Plan",
+    recipe_folder: Path,
+    path: Path,
+    *,
+    accept_changes: bool,
+    quiet: bool = False,
+    profile: int | None = None,
 ) -> "Iterator[Session]":
     from tuneloop.cli.progress import ConsoleProgress
     from tuneloop.core.stop import stop_on_signals
     from tuneloop.model.source import cache_folder, environment
     from tuneloop.pipeline.folder import RunFolder
+    from tuneloop.pipeline.profile import Profiler
     from tuneloop.pipeline.session import Session
     from tuneloop.pipeline.tensorboard import TensorBoard
 
     folder = RunFolder(path)
-    with TensorBoard(path / "tensorboard") as board, stop_on_signals() as stop:
-        listeners = () if quiet else (ConsoleProgress(), board)
+    console = ConsoleProgress()
+    with ExitStack() as stack:
+        board = stack.enter_context(TensorBoard(path / "tensorboard"))
+        listeners: tuple[Listener, ...] = () if quiet else (console, board)
+        if profile is not None:
+            # Told last, so that it does not watch what the others do with an event.
+            listeners += (stack.enter_context(Profiler(path / "profile", profile, console.say)),)
+        stop = stack.enter_context(stop_on_signals())
         with folder.work(plan, recipe_folder, listeners) as log:
             yield Session(plan, recipe_folder, folder, cache_folder(environment()), log, stop, accept_changes)
 

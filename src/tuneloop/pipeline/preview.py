@@ -3,18 +3,14 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from tuneloop.core.config import Config
 from tuneloop.data.prepare import summarise
 from tuneloop.data.records import FileLedger, SplitSummary
-from tuneloop.data.stream import StreamedRows
-from tuneloop.data.tokens.selected import TokenRows
 from tuneloop.model.load import load_skeleton
+from tuneloop.pipeline.planning import Planner, this_device
 from tuneloop.pipeline.session import Session
-from tuneloop.plan import Plan
-from tuneloop.train.loop import steps_of_stage, token_budget
-from tuneloop.train.memory import MemoryEstimate, estimate_memory, longest_micro_batch
+from tuneloop.train.job import steps_of_stage
+from tuneloop.train.memory import MemoryEstimate
 from tuneloop.tune.build import apply_tune
 
 
@@ -57,19 +53,7 @@ def preview_run(session: Session) -> Preview:
     plan, data = session.plan, session.data
     model = load_skeleton(session.base)
     tuned = apply_tune(model, plan.tune, seed=plan.seed)
-    device = session.hardware.device
-    memories = [
-        estimate_memory(
-            model,
-            tuned,
-            micro_batch_tokens=longest_micro_batch(
-                _lengths(plan, data.train), budget=token_budget(stage, device), batch_size=stage.batch_size
-            ),
-            checkpointing=stage.gradient_checkpointing,
-            device=device.type,
-        )
-        for stage in plan.stages
-    ]
+    memory = Planner(session, this_device(session.hardware), plan).estimate(plan).memory
     return Preview(
         plan=plan,
         files=data.files,
@@ -82,15 +66,8 @@ def preview_run(session: Session) -> Preview:
         tune=tuned.description,
         trainable_parameters=tuned.num_trainable,
         total_parameters=tuned.total,
-        memory=max(memories, key=lambda memory: memory.total),
-        device=device.type,
+        memory=memory,
+        device=session.hardware.device.type,
         precision=session.hardware.precision,
         advice=(*plan.advice(), *data.notes),
     )
-
-
-def _lengths(plan: Plan, rows: TokenRows | StreamedRows) -> np.ndarray:
-    """Of a stream the worst is assumed."""
-    if isinstance(rows, StreamedRows):
-        return np.full(max(stage.batch_size for stage in plan.stages), plan.data.cutoff_len)
-    return rows.lengths

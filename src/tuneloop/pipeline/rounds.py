@@ -1,10 +1,12 @@
 """One round: train, evaluate; each step leaves its record, and a step whose record is there is not done again."""
 
 import time
+from typing import Any
 
 from tuneloop.core.errors import ModelError
+from tuneloop.core.events import last_by_step
 from tuneloop.core.records import package_versions
-from tuneloop.core.store import hash_file, hash_json, write_json
+from tuneloop.core.store import hash_file, write_json
 from tuneloop.data.records import DatasetRecord
 from tuneloop.data.stream import StreamedRows
 from tuneloop.deploy.adapter import merge
@@ -13,18 +15,23 @@ from tuneloop.evaluate.run import HeldOut, compare_samples, evaluate_model, scor
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.hardware import peak_memory_bytes
 from tuneloop.model.load import load_model
+from tuneloop.model.quantize import bits_a_weight, library_of, num_quantised, rounding_error
+from tuneloop.pipeline.planning import is_out_of_memory, memory_advice, out_of_memory
 from tuneloop.pipeline.session import Session
 from tuneloop.plan import Plan
 from tuneloop.train.checkpoint import Checkpoints
-from tuneloop.train.loop import TrainJob, TrainResult, fit, restore_weights
+from tuneloop.train.job import TrainJob, TrainResult
+from tuneloop.train.loop import fit, restore_weights
+from tuneloop.train.meter import mean_utilisation
 from tuneloop.train.records import CheckpointRecord, TrainCost
 from tuneloop.tune.build import Tuned, apply_tune
+from tuneloop.tune.config import is_base_frozen
 
 
 def evaluate_base(session: Session) -> EvalRecord:
     """Measure the model before any training."""
     if not session.folder.record("eval", 0).exists():
-        model = load_model(session.base, session.hardware)
+        model = load_model(session.base, session.hardware, session.plan.model)
         _evaluate(session, session.plan, model, number=0, parent=session.dataset_record(1, session.plan).hash)
     return session.folder.read_eval(0)
 
@@ -35,7 +42,29 @@ def train_round(session: Session, plan: Plan, number: int) -> CheckpointRecord:
     if path.exists():
         return CheckpointRecord.load(path)
     dataset = session.dataset_record(number, plan)
-    model = load_model(session.base, session.hardware)
+    if advice := memory_advice(session, plan):
+        session.log.emit("advice", round=number, text=advice)
+    try:
+        record = _train(session, plan, number, dataset)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(session, plan, error) from error
+    record.save(path)
+    return record
+
+
+def _train(session: Session, plan: Plan, number: int, dataset: DatasetRecord) -> CheckpointRecord:
+    model = load_model(session.base, session.hardware, plan.model, is_frozen=is_base_frozen(plan.tune))
+    if plan.model.quantization is not None:
+        session.log.emit(
+            "quantised",
+            round=number,
+            quantisation=plan.model.quantization,
+            weights=num_quantised(model.network),
+            bits=bits_a_weight(model.network),
+            rounding_error=rounding_error(model.network),
+        )
     tuned = apply_tune(model, plan.tune, seed=plan.seed)
     session.log.emit(
         "tuned", round=number, description=tuned.description, trainable=tuned.num_trainable, total=tuned.total
@@ -52,6 +81,7 @@ def train_round(session: Session, plan: Plan, number: int) -> CheckpointRecord:
                 learning_rates=plan.learning_rates(),
                 seed=plan.seed,
                 epochs=session.data.epochs,
+                rate_factors=tuned.rate_factors,
             ),
             checkpoints,
             fingerprint=_fingerprint(session, plan, dataset),
@@ -62,18 +92,20 @@ def train_round(session: Session, plan: Plan, number: int) -> CheckpointRecord:
         rows = session.data.train
         ledger = rows.counts.as_json(is_complete=rows.is_complete)
         write_json(session.folder.data(number) / "ledger.json", ledger)
-    record = _checkpoint_record(session, plan, dataset, tuned, result)
-    record.save(path)
-    return record
+    return _checkpoint_record(session, plan, dataset, tuned, result)
 
 
 def evaluate_round(session: Session, plan: Plan, number: int) -> EvalRecord:
-    """Measure a round's model as it will be deployed: merged, on the same rows as the base."""
+    """Measure a round's model as it will be deployed: merged, on the same rows as the base.
+
+    On a quantised base the correction stays beside it: merged, the model would need the memory of full width.
+    """
     if not session.folder.record("eval", number).exists():
         session.dataset_record(number, plan)
         checkpoint = CheckpointRecord.load(session.folder.record("checkpoint", number))
         model = load_round(session, plan, number)
-        merge(model)
+        if plan.model.quantization is None:
+            merge(model)
         _evaluate(session, plan, model, number=number, parent=checkpoint.hash)
     return session.folder.read_eval(number)
 
@@ -86,7 +118,7 @@ def load_round(session: Session, plan: Plan, number: int) -> CausalModel:
             f"{plan.model.source}: its weights are not those that round {number} was trained on. Restore them, or "
             "train again into another --out."
         )
-    model = load_model(session.base, session.hardware)
+    model = load_model(session.base, session.hardware, plan.model)
     tuned = apply_tune(model, plan.tune, seed=plan.seed)
     manifest = Checkpoints.read(session.folder.path / checkpoint.manifest)
     restore_weights(tuned.trainable, Checkpoints(session.folder.checkpoints(number)).load_weights(manifest))
@@ -120,12 +152,16 @@ def _evaluate(session: Session, plan: Plan, model: CausalModel, *, number: int, 
     ).save(session.folder.record("eval", number))
 
 
-def _fingerprint(session: Session, plan: Plan, dataset: DatasetRecord) -> dict[str, str | int]:
+def _fingerprint(session: Session, plan: Plan, dataset: DatasetRecord) -> dict[str, Any]:
     """What must be equal for a continuation to be the same, bit for bit."""
-    decides = plan.model_dump(mode="json", include={"seed", "tune", "stages"})
     versions = package_versions()
+    quantised = {}
+    if plan.model.quantization is not None:
+        quantised = plan.model.model_dump(mode="json", include={"quantization", "double_quantization"})
+        quantised["quantised_with"] = library_of(plan.model)
     return {
-        "plan": hash_json(decides),
+        **plan.model_dump(mode="json", include={"seed", "tune", "stages"}),
+        **quantised,
         "rows": dataset.rows_sha256,
         "base": session.base_hash,
         "threads": session.hardware.threads,
@@ -147,7 +183,7 @@ def _checkpoint_record(
         base_hash=session.base_hash,
         step=result.manifest.progress.step,
         manifest=session.folder.relative(checkpoints.path_of(result.manifest)),
-        weights_sha256=result.manifest.weights.partition(".")[0],
+        weights_sha256=result.manifest.weights_sha256,
         tune=tuned.description,
         trainable_parameters=tuned.num_trainable,
         total_parameters=tuned.total,
@@ -164,5 +200,7 @@ def _checkpoint_record(
             target_tokens=progress.target_tokens,
             tokens_per_s=progress.tokens / progress.step_s if progress.step_s else 0.0,
             peak_memory_bytes=peak_memory_bytes(session.hardware.device),
+            target_tokens_per_s=progress.target_tokens / progress.step_s if progress.step_s else 0.0,
+            utilisation=mean_utilisation(last_by_step(session.folder.round_events("step", dataset.round))),
         ),
     )

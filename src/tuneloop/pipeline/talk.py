@@ -16,11 +16,12 @@ from tuneloop.deploy.adapter import BASE_FILE, load_adapter, merge
 from tuneloop.deploy.contract import CONTRACT_FILE, read_contract
 from tuneloop.generate.config import GenerateConfig
 from tuneloop.generate.engine import Engine
-from tuneloop.model.config import HardwareConfig
+from tuneloop.model.config import HardwareConfig, ModelConfig
 from tuneloop.model.hardware import choose_hardware
 from tuneloop.model.load import load_model
 from tuneloop.model.source import cache_folder, environment, fetch_model, hash_model
 from tuneloop.pipeline.folder import RunFolder
+from tuneloop.tune.adapter import is_adapter_folder, load_adapters
 
 
 @dataclass(frozen=True)
@@ -100,17 +101,24 @@ def open_talk(source: str, *, max_new_tokens: int, temperature: float, seed: int
     """
     folder = Path(source)
     adapter: Path | None = None
+    rounding = ModelConfig()
     if (folder / "recipe.yaml").exists():
         folder = _exported(RunFolder(folder))
     if (folder / "adapter_config.json").exists():
         adapter = folder
         folder = _base_of(adapter)
+        rounding = _rounding_of(adapter)
     else:
         folder = fetch_model(str(folder) if folder.is_dir() else source, cache=cache_folder(environment()))
-    model = load_model(folder, choose_hardware(HardwareConfig()))
+    model = load_model(folder, choose_hardware(HardwareConfig()), rounding)
     if adapter is not None:
-        load_adapter(model, adapter)
-        merge(model)
+        if is_adapter_folder(adapter):
+            load_adapters(model, adapter)
+            model.network.eval()
+        else:
+            load_adapter(model, adapter)
+            if rounding.quantization is None:
+                merge(model)
     described = adapter or folder
     renderer = read_contract(described) if (described / CONTRACT_FILE).exists() else load_renderer(folder)
     config = GenerateConfig(max_new_tokens=max_new_tokens, temperature=temperature)
@@ -127,6 +135,13 @@ def _base_of(adapter: Path) -> Path:
     if hash_model(folder) != base["sha256"]:
         raise ModelError(f"{adapter}: its base {base['source']} has other weights than the one it was trained on.")
     return folder
+
+
+def _rounding_of(adapter: Path) -> ModelConfig:
+    """How the base's weights were quantised when the adapter learned: it speaks beside the same ones."""
+    base = read_json(adapter / BASE_FILE)
+    known = {name: base[name] for name in ("quantization", "double_quantization") if name in base}
+    return ModelConfig.model_validate(known)
 
 
 def _exported(run: RunFolder) -> Path:

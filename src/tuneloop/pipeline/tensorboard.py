@@ -6,9 +6,11 @@ from typing import Any, Self
 
 from tuneloop.core.events import Event
 
+_CURVES = ("loss", "learning_rate", "grad_norm", "tokens_per_s", "target_tokens_per_s", "utilisation")
+
 
 class TensorBoard:
-    """Writes loss, learning rate, speed and validation loss as scalars, a folder a round."""
+    """Writes loss, learning rate, speed, use of the device and validation loss as scalars, a folder a round."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,7 +29,7 @@ class TensorBoard:
         """Take one event; those without a curve are left alone."""
         match event["kind"]:
             case "step":
-                for name in ("loss", "learning_rate", "grad_norm", "tokens_per_s"):
+                for name in _CURVES:
                     self._add(event, f"train/{name}", event[name])
             case "validation":
                 self._add(event, "validation/loss", event["loss"])

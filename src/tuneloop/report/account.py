@@ -19,6 +19,8 @@ class Spent:
     wall_s: float
     tokens: int | None = None
     peak_memory_bytes: int | None = None
+    utilisation: float | None = None
+    """Useful operations a second as a share of what the device can do."""
     from_events: bool = False
 
     @property
@@ -78,7 +80,7 @@ def spent_of(run: RunFolder) -> Iterable[Spent]:
         checkpoint, evaluation = run.checkpoints.get(number), run.evals.get(number)
         if checkpoint:
             cost = checkpoint.cost
-            yield Spent("train", number, cost.wall_s, cost.tokens, cost.peak_memory_bytes)
+            yield Spent("train", number, cost.wall_s, cost.tokens, cost.peak_memory_bytes, cost.utilisation)
         elif number:
             walls = [event.get("wall_s") for event in run.of_kind("step") if event.get("round", 1) == number]
             known = [float(wall) for wall in walls if isinstance(wall, int | float)]

@@ -298,6 +298,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "phase": ("Phase", "阶段"),
     "wall": ("Wall time", "用时"),
     "tokens_per_s": ("Tokens/s", "词元/秒"),
+    "utilisation": ("Of the device's limit", "占设备上限"),
     "peak_memory": ("Peak memory", "内存峰值"),
     "phase.train": ("Training, round {n}", "训练，第 {n} 轮"),
     "phase.eval": ("Evaluation, round {n}", "评测，第 {n} 轮"),
