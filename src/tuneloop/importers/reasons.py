@@ -8,12 +8,12 @@ _SPEED = "is about speed; results do not depend on it, and tuneloop chooses by i
 _LOADING = "is about how data is loaded; tuneloop reads, renders and caches by itself."
 _PARALLEL = "tuneloop's run is one process; sharding over many is not carried."
 _QUANTISED = "is not carried: the base is loaded in its own precision, which takes more memory."
-_OTHER_OPTIMIZER = "belongs to an optimiser that tuneloop does not have; it trains with AdamW."
+_OTHER_OPTIMIZER = "belongs to an optimiser whose settings are not carried; stages.optimizer chooses one."
 _MEDIA = "is about pictures, sound or film; tuneloop trains on text."
 _NOISE = "changes what is learned in a way that tuneloop does not have."
 _GENERATION = "is about generation, not training; evaluate.generate decides here."
 _METHOD = "belongs to a method that is not supervised fine-tuning."
-_LORA_KIND = "is a kind of LoRA that tuneloop does not have; plain LoRA is trained."
+_LORA_KIND = "is not carried: plain LoRA is trained. tune may have the kind: see docs/methods/lora.md."
 
 _IGNORED: dict[str, str] = {
     _LOGS: """
@@ -89,7 +89,7 @@ _NOT_CARRIED: dict[str, str] = {
         use_galore galore_* use_apollo apollo_* use_badam badam_* use_muon use_adam_mini qgalore_* dion_* optim_args
         optim_target_modules lr_groups embedding_lr* adam_beta3 adam_epsilon2 lisa_*
     """,
-    "the rate of B is not raised; both halves of LoRA learn at one rate.": """
+    "is not carried: both halves of LoRA learn at one rate. tune.loraplus_lr_ratio raises that of B.": """
         loraplus_* lorap_*
     """,
     _LORA_KIND: """

@@ -13,8 +13,21 @@ _STAGES = "stages.0"
 # A run that is bounded by max_steps alone: the Trainer goes on through as many epochs as it takes.
 _NO_END_EPOCHS = 1000.0
 _ADAM = {"adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_apex_fused", "adamw_torch_xla"}
-_SMALL_ADAM = {"adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "paged_adamw", "adamw_32bit"}
-_SMALL_ADAM |= {"adamw_torch_8bit", "adamw_torch_4bit", "ao_adamw_8bit", "ao_adamw_4bit", "ao_adamw_fp8"}
+_OPTIMIZERS = {
+    "adamw_8bit": "adamw_8bit",
+    "adamw_bnb_8bit": "adamw_8bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+    "paged_adamw_32bit": "paged_adamw",
+    "paged_adamw": "paged_adamw",
+    "adafactor": "adafactor",
+    "muon": "muon",
+    "lion": "lion",
+    "lion_32bit": "lion",
+    "galore_adamw": "galore",
+    "apollo_adamw": "apollo",
+}
+"""The Trainer's names of what tuneloop has."""
+_SMALL_ADAM = {"adamw_torch_8bit", "adamw_torch_4bit", "ao_adamw_8bit", "ao_adamw_4bit", "ao_adamw_fp8", "adamw_32bit"}
 _ADAM_FIELDS = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 
 
@@ -232,11 +245,13 @@ def _read_optimizer(reading: Reading, dialect: Dialect) -> None:
     optimizer = reading.text(key)
     if optimizer in _ADAM:
         reading.note(key, "carried", "is AdamW, as here.", _STAGES)
+    elif optimizer in _OPTIMIZERS:
+        reading.carry(key, _STAGE + "optimizer", _OPTIMIZERS[optimizer])
     elif optimizer in _SMALL_ADAM:
         reading.note(
             key,
             "differs",
-            "keeps small or paged optimiser states; tuneloop's AdamW keeps float32: more memory.",
+            "keeps small optimiser states of a kind not here; AdamW: more memory. Near: adamw_8bit.",
             _STAGES,
         )
     else:
