@@ -82,7 +82,7 @@ def test_a_run_leaves_its_records_and_its_report(which: str, request: pytest.Fix
     assert decision.accepted == (which == "accepted")
     assert checkpoint.validation_loss is not None
     manifest = Checkpoints.read(run.out / checkpoint.manifest)
-    assert manifest.weights == f"{checkpoint.weights_sha256}.safetensors"
+    assert manifest.weights_sha256 == checkpoint.weights_sha256
     assert (run.out / "report.html").stat().st_size > 5000
     assert any((run.out / "tensorboard").rglob("events.out.*"))
     assert len((run.out / "round-1/eval/samples.jsonl").read_text().splitlines()) == evaluation.num_samples
@@ -363,7 +363,8 @@ def test_no_held_out_rows_cannot_be_run_but_trained(recipe: Recipe, tmp_path: Pa
 def test_a_task_learned_by_heart_is_a_good_end(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training loss of exactly 0.0 in float32."""
     from tuneloop.pipeline import rounds
-    from tuneloop.train.loop import TrainResult, fit
+    from tuneloop.train.job import TrainResult
+    from tuneloop.train.loop import fit
 
     def fit_well(*arguments: object, **options: object) -> TrainResult:
         result = fit(*arguments, **options)  # type: ignore[arg-type]

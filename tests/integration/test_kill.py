@@ -110,12 +110,7 @@ def assert_as_uninterrupted(run: Path, task: Task) -> None:
     assert outcome(run) == task.expected
     assert losses_by_step(run) == task.losses
     checkpoints = run / "round-1/checkpoints"
-    used = {
-        name
-        for path in checkpoints.glob("*.json")
-        for name in (Checkpoints.read(path).weights, Checkpoints.read(path).optimizer)
-        if name
-    }
+    used = {blob for path in checkpoints.glob("*.json") for blob in Checkpoints.read(path).blobs}
     assert {path.name for path in (checkpoints / "blobs").iterdir()} == used
 
 
