@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from dataclasses import dataclass
@@ -120,9 +121,10 @@ def _own_sentence(chance: random.Random, topic: str) -> str:
 
 
 def load_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of an Alpaca file: a JSON array, or one JSON object a line."""
-    with path.open(encoding="utf-8") as file:
-        if path.suffix == ".jsonl":
+    """Yield the rows of an Alpaca file: a JSON array, or one JSON object a line; `.gz` at the end is unpacked."""
+    unpack = gzip.open if path.suffix == ".gz" else open
+    with unpack(path, "rt", encoding="utf-8") as file:
+        if path.name.removesuffix(".gz").endswith(".jsonl"):
             yield from (json.loads(line) for line in file if line.strip())
         else:
             yield from json.load(file)

@@ -19,17 +19,18 @@ from adapters import draw_adapters
 from protocol import IGNORED_LABEL, Call, Settings, StepLog
 
 from tuneloop.core.hooks import Hooks
-from tuneloop.core.seeds import derive_seed
 from tuneloop.data.prompt import TokenRow
-from tuneloop.data.select.order import plain_plan
+from tuneloop.data.select.mixture import plain_mixture
+from tuneloop.data.select.order import EpochPlan
 from tuneloop.model.config import HardwareConfig
 from tuneloop.model.hardware import choose_hardware
 from tuneloop.model.load import load_model
 from tuneloop.train.checkpoint import Checkpoints
 from tuneloop.train.config import StageConfig
-from tuneloop.train.loop import TrainJob, fit
+from tuneloop.train.job import TrainJob
+from tuneloop.train.loop import fit
 from tuneloop.tune.build import apply_tune
-from tuneloop.tune.config import LoraConfig
+from tuneloop.tune.config import FullConfig, LoraConfig
 
 
 def load_token_rows(path: Path) -> list[TokenRow]:
@@ -44,28 +45,28 @@ def load_token_rows(path: Path) -> list[TokenRow]:
     return rows
 
 
-def arrange(rows: list[TokenRow], settings: Settings) -> list[TokenRow]:
-    """Order the rows so that tuneloop, which shuffles, shows them step by step in the order of the file."""
-    plan = plain_plan(len(rows), derive_seed(settings.seed, "stage", 1))
-    shown = [
-        place
-        for step in range(len(rows) // settings.batch_size)
-        for place in plan.rows_of_step(settings.batch_size, step)
-    ]
-    by_place = dict(zip(shown, rows, strict=True))
-    return [by_place[place] for place in range(len(rows))]
+def choose_tune(settings: Settings) -> FullConfig | LoraConfig:
+    """Say which weights move."""
+    if settings.tune == "full":
+        return FullConfig()
+    return LoraConfig(
+        rank=settings.rank,
+        alpha=2 * settings.rank,
+        targets=tuple(settings.targets),
+        trainable_blocks=settings.trainable_blocks,
+    )
 
 
 def build_job(settings: Settings) -> TrainJob:
-    """Load the model, put the adapters beside its weights, and say how to train each row once."""
+    """Load the model, put the adapters beside its weights, and say how to train the rows in their order."""
     hardware = choose_hardware(HardwareConfig(device="cpu", precision="float32", threads=settings.threads))
     model = load_model(Path(settings.model), hardware)
-    lora = LoraConfig(rank=settings.rank, alpha=2 * settings.rank, targets=tuple(settings.targets))
-    tuned = apply_tune(model, lora, seed=settings.seed)
-    draw_adapters(model.network, settings.seed)
+    tuned = apply_tune(model, choose_tune(settings), seed=settings.seed)
+    if settings.tune == "lora":
+        draw_adapters(model.network, settings.seed)
     rows = load_token_rows(Path(settings.rows))
     stage = StageConfig(
-        num_train_epochs=1,
+        num_train_epochs=settings.epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
@@ -73,22 +74,24 @@ def build_job(settings: Settings) -> TrainJob:
         adam_beta1=settings.betas[0],
         adam_beta2=settings.betas[1],
         max_grad_norm=settings.max_grad_norm,
-        eval_steps=len(rows) // settings.batch_size,
+        eval_steps=len(rows) // settings.batch_size * settings.epochs,
+        save_minutes=None,
         keep="last",
     )
     return TrainJob(
         model=model,
         trainable=tuned.trainable,
-        rows=arrange(rows, settings),
+        rows=rows,
         eval_rows=[],
         stages=(stage,),
         learning_rates=(settings.learning_rate,),
         seed=settings.seed,
+        epochs=EpochPlan(plain_mixture(len(rows)), "file", None, settings.seed),
     )
 
 
 def train(call: Call) -> None:
-    """Train all rows once and write the step log."""
+    """Train all rows and write the step log."""
     log = StepLog(call.started_at)
 
     def note_step(kind: str, **values: Any) -> None:
