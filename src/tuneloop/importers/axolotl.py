@@ -3,12 +3,13 @@
 from tuneloop.core.config import Source
 from tuneloop.core.errors import ConfigError
 from tuneloop.importers.axolotl_data import read_datasets
+from tuneloop.importers.axolotl_tuning import read_chosen_optimizer, read_quantised_base, read_tuning
+from tuneloop.importers.dialect import TRAINER_DEFAULTS, Dialect
 from tuneloop.importers.ledger import Reading
 from tuneloop.importers.places import Places
 from tuneloop.importers.rows import read_length, read_share, read_streaming, say_duplicates, say_overlong
 from tuneloop.importers.source import load_mapping
-from tuneloop.importers.training import TRAINER_DEFAULTS, Dialect, read_training
-from tuneloop.importers.tuning import LoraDialect, read_lora
+from tuneloop.importers.training import read_training
 
 TITLE = "Axolotl"
 _OUR_EVALUATIONS = 2
@@ -55,14 +56,16 @@ def read(reading: Reading, places: Places) -> str:
     read_streaming(reading, "streaming", held=held)
     _read_rows(reading)
     _read_template(reading)
-    _read_tuning(reading)
+    read_tuning(reading)
+    read_quantised_base(reading)
     packed = bool(reading.flag("sample_packing"))
     if packed:
         reading.note("sample_packing", "carried", "keeps packed rows apart, as tuneloop always does.")
     _read_evaluations(reading)
     if isinstance(reading.value("special_tokens"), dict):
         reading.open("special_tokens")
-    read_training(reading, Dialect(_NAMES, _DEFAULTS, packed=packed))
+    fixed, defaults = read_chosen_optimizer(reading)
+    read_training(reading, Dialect(_NAMES, _DEFAULTS | defaults, packed=packed, fixed=fixed))
     return unlike
 
 
@@ -129,31 +132,6 @@ def _read_template(reading: Reading) -> None:
     if reading.has("default_system_message"):
         text = "is not carried: tuneloop adds no system text. Write it into the rows as their system turn."
         reading.note("default_system_message", "not_carried", text)
-
-
-def _read_tuning(reading: Reading) -> None:
-    match reading.text("adapter"):
-        case None | "":
-            reading.recipe["tune.kind"] = "full"
-            reading.default("adapter", "carried", "is absent: every weight moves (tune.kind: full).", "tune.kind")
-            return
-        case "lora":
-            reading.note("adapter", "carried", "is tune.kind: lora.", "tune.kind")
-        case "qlora":
-            text = (
-                "is LoRA on a 4-bit base; tuneloop trains LoRA on the base's own precision: more memory, no rounding."
-            )
-            reading.note("adapter", "differs", text, "tune.kind")
-        case other:
-            text = f"{other} is not there; tuneloop trains plain LoRA instead."
-            reading.note("adapter", "differs", text, "tune.kind")
-    if reading.flag("lora_target_linear"):
-        reading.carry("lora_target_linear", "tune.targets", "all-linear")
-    # PEFT's own defaults, which Axolotl leaves in force.
-    defaults = {"rank": 8, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}
-    read_lora(
-        reading, LoraDialect("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "peft_use_rslora", defaults)
-    )
 
 
 def _read_evaluations(reading: Reading) -> None:

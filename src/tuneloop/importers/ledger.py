@@ -111,6 +111,13 @@ class Reading:
         self.recipe[target] = value
         self.default(key, "carried", f"is absent; {self.title}'s default is written out: {target}: {value}.", target)
 
+    def settle(self, key: str, target: str, value: Any, default: Any) -> None:
+        """Put a key's value into the recipe, or the tool's own default where the config does not name it."""
+        if value is None:
+            self.fill(key, target, default)
+        else:
+            self.carry(key, target, value)
+
     def open(self, key: Path_) -> None:
         """Count the keys below this one, not it."""
         self._opened.add(_position(key))
@@ -144,6 +151,39 @@ class Reading:
         if number is not None and number != int(number):
             raise self._wrong(key, number, "a whole number")
         return None if number is None else int(number)
+
+    def positive(self, key: Path_) -> float | None:
+        """A number above 0.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        number = self.number(key)
+        if number is not None and number <= 0:
+            raise self.wrong(key, f"is {number:g}; give a number above 0.")
+        return number
+
+    def count(self, key: Path_) -> int | None:
+        """A whole number of at least 1.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        number = self.whole(key)
+        if number is not None and number < 1:
+            raise self.wrong(key, f"is {number}; give a number of at least 1.")
+        return number
+
+    def share(self, key: Path_) -> float | None:
+        """A number from 0 to below 1.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        number = self.number(key)
+        if number is not None and not 0 <= number < 1:
+            raise self.wrong(key, f"is {number:g}; give a share from 0 to below 1.")
+        return number
 
     def flag(self, key: Path_) -> bool | None:
         """Yes or no.

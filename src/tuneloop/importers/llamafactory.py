@@ -5,12 +5,13 @@ from typing import Any
 from tuneloop.core.config import Source
 from tuneloop.core.errors import ConfigError
 from tuneloop.importers.dataset_info import DatasetInfo, find_dataset, load_dataset_info
+from tuneloop.importers.dialect import TRAINER_DEFAULTS, Dialect
 from tuneloop.importers.ledger import Reading
+from tuneloop.importers.llamafactory_tuning import read_chosen_optimizer, read_quantised_base, read_tuning
 from tuneloop.importers.places import Places
 from tuneloop.importers.rows import read_length, read_share, read_streaming, say_duplicates, say_overlong
 from tuneloop.importers.source import load_mapping
-from tuneloop.importers.training import TRAINER_DEFAULTS, Dialect, read_training
-from tuneloop.importers.tuning import LoraDialect, read_freeze, read_lora
+from tuneloop.importers.training import read_training
 
 TITLE = "LLaMA-Factory"
 _STAGES = {"pt": "continued pre-training", "rm": "reward modelling", "ppo": "PPO", "dpo": "DPO", "kto": "KTO"}
@@ -47,7 +48,8 @@ def read(reading: Reading, places: Places) -> str:
     _read_template(reading)
     _read_masks(reading)
     unlike = _read_method(reading)
-    world = reading.whole("ray_num_workers") or 1
+    read_quantised_base(reading)
+    world = reading.count("ray_num_workers") or 1
     if world > 1:
         reading.note(
             "ray_num_workers", "differs", f"its {world} processes are counted into the batch.", "stages.0.batch_size"
@@ -58,13 +60,13 @@ def read(reading: Reading, places: Places) -> str:
     if off is not None:
         reading.carry("disable_gradient_checkpointing", "stages.0.gradient_checkpointing", not off)
     names = {"early_stopping_patience": "early_stopping_steps"}
-    read_training(reading, Dialect(names, defaults, packed=packed, world_size=world))
+    fixed = read_chosen_optimizer(reading)
+    read_training(reading, Dialect(names, defaults, packed=packed, world_size=world, fixed=fixed))
     return unlike
 
 
 def _read_method(reading: Reading) -> str:
     stage = reading.text("stage") or "sft"
-    kind = reading.text("finetuning_type") or "lora"
     unlike = ""
     if stage in _STAGES:
         unlike = f"stage: {stage} is {_STAGES[stage]}, which tuneloop cannot train yet."
@@ -73,20 +75,7 @@ def _read_method(reading: Reading) -> str:
         reading.note("stage", "carried", "is supervised fine-tuning.", "stages.0.objective")
     else:
         raise reading.wrong("stage", f"no stage '{stage}'; LLaMA-Factory has sft, {', '.join(_STAGES)}.")
-    match kind:
-        case "lora":
-            reading.note("finetuning_type", "carried", "is tune.kind: lora.", "tune.kind")
-            read_lora(
-                reading, LoraDialect(defaults={"rank": 8, "alpha": None, "dropout": 0.0, "targets": "all-linear"})
-            )
-        case "full":
-            reading.carry("finetuning_type", "tune.kind", "full")
-        case "freeze":
-            reading.note("finetuning_type", "carried", "is tune.kind: freeze.", "tune.kind")
-            read_freeze(reading, "freeze_trainable_layers", "freeze_trainable_modules")
-        case _:
-            unlike = unlike or f"finetuning_type: {kind} is not a way of tuning that tuneloop has."
-            reading.note("finetuning_type", "not_carried", unlike)
+    unlike = unlike or read_tuning(reading)
     if reading.flag("do_predict") and not reading.flag("do_train"):
         unlike = unlike or "do_predict without do_train trains nothing."
         reading.note("do_predict", "not_carried", "predicts only; `tuneloop eval` measures a model.")

@@ -7,13 +7,13 @@ _SAVES = "is about saving; tuneloop saves at each validation, and the same comma
 _SPEED = "is about speed; results do not depend on it, and tuneloop chooses by itself."
 _LOADING = "is about how data is loaded; tuneloop reads, renders and caches by itself."
 _PARALLEL = "tuneloop's run is one process; sharding over many is not carried."
-_QUANTISED = "is not carried: the base is loaded in its own precision, which takes more memory."
-_OTHER_OPTIMIZER = "belongs to an optimiser whose settings are not carried; stages.optimizer chooses one."
+_QUANTISED = "is not carried: tuneloop rounds a frozen base to nf4, fp4 or int8 (model.quantization), nothing else."
+_OTHER_OPTIMIZER = "belongs to an optimiser that tuneloop does not have; stages.optimizer chooses one."
 _MEDIA = "is about pictures, sound or film; tuneloop trains on text."
 _NOISE = "changes what is learned in a way that tuneloop does not have."
 _GENERATION = "is about generation, not training; evaluate.generate decides here."
 _METHOD = "belongs to a method that is not supervised fine-tuning."
-_LORA_KIND = "is not carried: plain LoRA is trained. tune may have the kind: see docs/methods/lora.md."
+_OTHER_TUNING = "belongs to a way of tuning that tuneloop does not have; tune.kind chooses one: see docs/methods."
 
 _IGNORED: dict[str, str] = {
     _LOGS: """
@@ -21,11 +21,13 @@ _IGNORED: dict[str, str] = {
         swanlab_* use_swanlab trackio_* use_trackio use_tensorboard project disable_tqdm
         include_num_input_tokens_seen include_tokens_per_second include_tkps profiler_*
         include_effective_tokens_per_second print_param_status otel_* use_otel_metrics skip_memory_metrics
+        enable_torch_profiler profile_modules debug
     """,
     _SAVES: """
         save_* saves_per_epoch output_dir overwrite_output_dir resume_from_checkpoint hub_* push_to_hub
         auto_resume_from_checkpoints create_checkpoint_symlink add_version merge_lora export_*
-        restore_callback_states_from_checkpoint resume_only_model enable_jit_checkpoint
+        restore_callback_states_from_checkpoint resume_only_model enable_jit_checkpoint max_shard_size
+        safe_serialization use_flash_ckpt
     """,
     _SPEED: """
         tf32 flash_attn* flash_attention attn_implementation attn_impl sdp_attention eager_attention
@@ -34,7 +36,10 @@ _IGNORED: dict[str, str] = {
         gradient_checkpointing_kwargs use_reentrant_gc activation_offloading lora_*_kernel padding_free
         pad_to_sequence_len pad_to_multiple_of sample_packing_* multipack_* eval_sample_packing gc_*steps
         torch_empty_cache_steps cut_cross_entropy chunked_cross_entropy* auto_find_batch_size use_kernels
-        layer_offloading batch_flattening group_by_length eval_packing packing_*
+        layer_offloading batch_flattening group_by_length eval_packing packing_* activation_checkpointing_kwargs
+        use_v1_kernels tiled_mlp* use_logits_to_keep experts_impl experts_implementation gpu_memory_limit
+        experimental_skip_move_to_device ple_cpu_offload tuner_backend use_swift_lora train_sampling_strategy
+        length_column_name full_determinism
     """,
     _LOADING: """
         dataloader_* preprocessing_* dataset_num_proc dataset_processes dataset_prepared_path cache_dir
@@ -45,6 +50,9 @@ _IGNORED: dict[str, str] = {
     """,
     "is not needed: tuneloop runs no code of a model's folder.": """
         trust_remote_code
+    """,
+    "is a secret, and none of a recipe; log in with the hub's own command.": """
+        hf_hub_token ms_hub_token om_hub_token hf_use_auth_token
     """,
     "is about how the tool checks its own input.": """
         strict check_model ignore_args_error
@@ -63,7 +71,7 @@ _IGNORED: dict[str, str] = {
         per_device_eval_batch_size eval_batch_size eval_accumulation_steps eval_delay eval_do_concat_batches
         prediction_loss_only compute_accuracy metric_for_best_model greater_is_better eval_table_size
         eval_max_new_tokens batch_eval_metrics do_causal_lm_eval eval_causal_lm_metrics label_names
-        eval_on_each_dataset bf16_full_eval fp16_full_eval
+        eval_on_each_dataset bf16_full_eval fp16_full_eval eval_use_gather_object include_for_metrics acc_strategy
     """,
     "tuneloop stops by itself after several steps whose loss is not finite.": """
         loss_watchdog_*
@@ -82,21 +90,41 @@ _NOT_CARRIED: dict[str, str] = {
         device_groups zero_hpz_partition_size ddp_device_map deepcompile
     """,
     _QUANTISED: """
-        load_in_4bit load_in_8bit quantization_* quant_* bnb_* double_quantization gptq* qat fp8* hqq_axis
+        load_in_4bit load_in_8bit quantization_* quant_* bnb_* double_quantization qat fp8* hqq_axis
         use_bnb_nested_quant model_quantization_config* quantization quantize_moe_experts
     """,
+    "says that the base is quantised already; give the whole one, and model.quantization.": """
+        gptq*
+    """,
     _OTHER_OPTIMIZER: """
-        use_galore galore_* use_apollo apollo_* use_badam badam_* use_muon use_adam_mini qgalore_* dion_* optim_args
-        optim_target_modules lr_groups embedding_lr* adam_beta3 adam_epsilon2 lisa_*
+        use_galore galore_* use_apollo apollo_* use_badam badam_* use_muon use_adam_mini dion_* optim_args
+        optim_target_modules adam_beta3 adam_epsilon2 lisa_* torchdistx_path
     """,
-    "is not carried: both halves of LoRA learn at one rate. tune.loraplus_lr_ratio raises that of B.": """
-        loraplus_* lorap_*
+    "is about Q-GaLore, which rounds directions and weights; tuneloop's GaLore rounds neither.": """
+        qgalore_*
     """,
-    _LORA_KIND: """
-        use_dora peft_use_dora pissa_* use_llama_pro llamapro_* oft_* adalora_* boft_* vera_* fourier_* lora_ga_*
-        reft_* relora* jagged_restart_* peft peft_init_lora_weights init_weights lora_bias lora_rank_pattern
-        lora_alpha_pattern module_dropout lora_fan_in_fan_out peft_layer* create_new_adapter adapter_act
-        adapter_length
+    "all weights learn at one rate; tune.loraplus_lr_ratio raises that of LoRA's B.": """
+        lr_groups embedding_lr* loraplus_* lorap_*
+    """,
+    _OTHER_TUNING: """
+        use_llama_pro llamapro_* oft_* adalora_* boft_* vera_* fourier_* lora_ga_* reft_* relora* jagged_restart_*
+        peft peft_init_lora_weights init_weights pissa_* use_dora peft_use_dora module_dropout adapter_act
+        adapter_length lora_rank_pattern lora_alpha_pattern peft_layer_replication
+    """,
+    "ends a run early, whose schedule is as long as num_train_epochs; tuneloop's max_steps does both.": """
+        max_epochs
+    """,
+    "names single blocks; tune.trainable_blocks: n puts corrections on the last n.": """
+        peft_layers_*
+    """,
+    "biases stay frozen beside LoRA.": """
+        lora_bias
+    """,
+    "is the type of A and B; tuneloop keeps weights that learn in float32.": """
+        lora_dtype peft_autocast_adapter_dtype
+    """,
+    "belongs to the adapter that training goes on from.": """
+        create_new_adapter adapter_folder
     """,
     "those modules stay frozen: tuneloop's LoRA moves corrections alone.": """
         additional_target lora_modules_to_save modules_to_save peft_trainable_token_indices lora_target_parameters
@@ -114,7 +142,8 @@ _NOT_CARRIED: dict[str, str] = {
         neftune_noise_alpha noisy_embedding_alpha label_smoothing_factor shift_attn s2_attention rope_scaling
         mixture_of_depths use_dft_loss use_asft_loss use_eaft* eaft_* asft_alpha cosine_min_lr_ratio
         cosine_constant_lr_ratio lr_scheduler_kwargs moe_aux_loss_coef router_aux_loss_coef unfrozen_parameters
-        freeze_parameters* trainable_parameters* lr_div_factor
+        freeze_parameters* trainable_parameters* lr_div_factor lr_quadratic_warmup enable_dft_loss
+        enable_channel_loss
     """,
     "new tokens are not added; the model's own tokenizer is used as it is.": """
         add_tokens add_special_tokens new_special_tokens* tokens special_tokens special_tokens.* resize_*

@@ -1,14 +1,14 @@
 """A recipe as plain values in the order of Plan, and as YAML that a person reads."""
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from tuneloop.core.config import Source, parse_config
 from tuneloop.importers.ledger import Imported
 from tuneloop.plan import Plan
-from tuneloop.tune.config import LoraConfig
+from tuneloop.tune.config import TuneConfig
 
 
 def nest(fields: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def nest(fields: dict[str, Any]) -> dict[str, Any]:
         tree["stages"] = [_ordered(type(Plan.model_fields["stages"].default[0]), tree["stages"]["0"])]
     ordered = _ordered(Plan, tree)
     if "tune" in ordered:
-        ordered["tune"] = {"kind": ordered["tune"]["kind"]} | _ordered(LoraConfig, ordered["tune"]) | ordered["tune"]
+        kinds = {cls.model_fields["kind"].default: cls for cls in get_args(get_args(TuneConfig)[0])}
+        ordered["tune"] = _ordered(kinds[ordered["tune"]["kind"]], ordered["tune"]) | ordered["tune"]
     for section in ("model", "data", "hardware"):
         if section in ordered:
             ordered[section] = _ordered(Plan.model_fields[section].annotation, ordered[section])

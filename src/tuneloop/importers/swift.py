@@ -5,12 +5,13 @@ from typing import Any
 
 from tuneloop.core.config import Source
 from tuneloop.core.errors import ConfigError
+from tuneloop.importers.dialect import TRAINER_DEFAULTS, Dialect
 from tuneloop.importers.ledger import Reading
 from tuneloop.importers.places import Places
 from tuneloop.importers.rows import read_length, read_share, read_streaming, say_duplicates, say_overlong
 from tuneloop.importers.source import load_mapping, load_script
-from tuneloop.importers.training import TRAINER_DEFAULTS, Dialect, read_training
-from tuneloop.importers.tuning import LoraDialect, read_lora
+from tuneloop.importers.swift_tuning import read_chosen_optimizer, read_quantised_base, read_tuning
+from tuneloop.importers.training import read_training
 
 TITLE = "ms-swift"
 _METHODS = ("sft", "pt", "rlhf", "infer", "deploy", "export", "eval", "sample")
@@ -23,7 +24,6 @@ _DEFAULTS = TRAINER_DEFAULTS | {
     "adam_beta2": 0.95,
     "gradient_checkpointing": True,
 }
-_LORA = {"rank": 8, "alpha": 32.0, "dropout": 0.05, "targets": "all-linear"}
 _OLD_NAMES = {
     "train_type": "tuner_type",
     "sft_type": "tuner_type",
@@ -65,10 +65,12 @@ def read(reading: Reading, places: Places) -> str:
     read_streaming(reading, "streaming", held=held)
     _read_rows(reading)
     _read_template(reading)
-    kind_key = names.get("tuner_type", "tuner_type")
-    kind = reading.text(kind_key) or "lora"
+    kind = reading.text(names.get("tuner_type", "tuner_type")) or "lora"
+    unlike = read_tuning(reading, kind, names) or unlike
+    read_quantised_base(reading)
+    read_chosen_optimizer(reading, names)
     reading.open("env")
-    world = reading.whole(("env", "NPROC_PER_NODE")) or 1
+    world = reading.count(("env", "NPROC_PER_NODE")) or 1
     text = f"its {world} processes are counted into the batch."
     reading.note(("env", "NPROC_PER_NODE"), "differs", text, "stages.0.batch_size")
     rate = 1e-5 if kind == "full" else 1e-4
@@ -77,7 +79,7 @@ def read(reading: Reading, places: Places) -> str:
     if packed:
         reading.note("packing", "carried", "keeps packed rows apart, as tuneloop always does.")
     read_training(reading, Dialect(names, _DEFAULTS | {"learning_rate": rate}, packed=packed, world_size=world))
-    return _read_tuning(reading, kind_key, kind, names) or unlike
+    return unlike
 
 
 def _read_method(reading: Reading) -> str:
@@ -248,21 +250,3 @@ def _read_template(reading: Reading) -> None:
     reading.note("agent_template", "not_carried", "tools are written by the model's own chat template.")
     reading.note("response_prefix", "not_carried", "is put before answers when generating; tuneloop adds nothing.")
     reading.note("torch_dtype", "ignored", "of the loaded weights; tuneloop's hardware.precision decides.")
-
-
-def _read_tuning(reading: Reading, key: str, kind: str, names: dict[str, str]) -> str:
-    match kind:
-        case "lora" | "longlora" | "lora_llm":
-            same = "carried" if kind == "lora" else "differs"
-            reading.note(
-                key, same, "is tune.kind: lora." if kind == "lora" else f"{kind} becomes plain LoRA.", "tune.kind"
-            )
-            dropout, targets = (names.get(name, name) for name in ("lora_dropout", "target_modules"))
-            read_lora(reading, LoraDialect(dropout=dropout, targets=targets, defaults=_LORA))
-        case "full":
-            reading.carry(key, "tune.kind", "full")
-        case _:
-            text = f"{key}: {kind} is not a way of tuning that tuneloop has."
-            reading.note(key, "not_carried", text)
-            return text
-    return ""

@@ -4,12 +4,14 @@ from typing import Any
 
 from tuneloop.core.config import Source
 from tuneloop.core.errors import ConfigError
+from tuneloop.importers.dialect import TRAINER_DEFAULTS, Dialect
 from tuneloop.importers.ledger import Reading
 from tuneloop.importers.places import Places
+from tuneloop.importers.quantization import Asked, Details, read_quantization
 from tuneloop.importers.rows import read_length, read_streaming, say_duplicates, say_overlong
 from tuneloop.importers.source import load_mapping, load_script
-from tuneloop.importers.training import TRAINER_DEFAULTS, Dialect, read_training
-from tuneloop.importers.tuning import LoraDialect, read_lora
+from tuneloop.importers.training import read_training
+from tuneloop.importers.tuning import LoraDialect, note_others, read_lora
 
 TITLE = "TRL"
 _METHODS = ("sft", "dpo", "kto", "grpo", "rloo", "reward", "distillation")
@@ -18,7 +20,13 @@ _NOT_SFT = {"beta", "num_generations", "max_completion_length", "max_prompt_leng
 _NOT_SFT |= {"precompute_ref_log_probs", "reward_model_name_or_path", "center_rewards_coefficient", "label_smoothing"}
 # trainer/base_config.py, sft_config.py, model_config.py
 _DEFAULTS = TRAINER_DEFAULTS | {"learning_rate": 2e-5, "gradient_checkpointing": True}
-_LORA = {"rank": 16, "alpha": 32, "dropout": 0.05, "targets": ["q_proj", "v_proj"]}
+_LORA = LoraDialect(
+    rank="lora_r",
+    targets="lora_target_modules",
+    ratio="",
+    defaults={"rank": 16, "alpha": 32, "dropout": 0.05, "targets": ["q_proj", "v_proj"]},
+)
+_CODES = Details("bnb_4bit_quant_type", "use_bnb_nested_quant", is_double=False, others=("bnb_4bit_quant_storage",))
 
 
 def load(places: Places) -> Source:
@@ -75,37 +83,38 @@ def read(reading: Reading, places: Places) -> str:
     read_streaming(reading, "dataset_streaming", held=held)
     _read_rows(reading)
     _read_template(reading)
-    if reading.flag("use_peft"):
-        reading.note("use_peft", "carried", "is tune.kind: lora.", "tune.kind")
-        read_lora(
-            reading, LoraDialect("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora", _LORA)
-        )
-        if not reading.has("lora_target_modules"):
-            text = "is chosen by PEFT for each architecture, mostly q_proj and v_proj: tune.targets names these two."
-            reading.default("lora_target_modules", "differs", text, "tune.targets")
-    else:
-        reading.recipe["tune.kind"] = "full"
-        reading.note("use_peft", "carried", "is off: every weight moves (tune.kind: full).", "tune.kind")
-        if not reading.has("use_peft"):
-            reading.default(
-                "use_peft", "carried", "is off by itself: every weight moves (tune.kind: full).", "tune.kind"
-            )
-        for key in (
-            "lora_r",
-            "lora_alpha",
-            "lora_dropout",
-            "lora_target_modules",
-            "lora_modules_to_save",
-            "use_rslora",
-        ):
-            reading.note(key, "ignored", "has no effect in TRL without use_peft: true.")
+    _read_tuning(reading)
+    _read_quantised_base(reading)
     reading.open("env")
-    world = reading.whole("num_processes") or 1
+    world = reading.count("num_processes") or 1
     reading.note(
         "num_processes", "differs", f"its {world} processes are counted into the batch.", "stages.0.batch_size"
     )
     read_training(reading, Dialect({}, _DEFAULTS, packed=bool(reading.flag("packing")), world_size=world))
     return unlike
+
+
+def _read_tuning(reading: Reading) -> None:
+    if reading.flag("use_peft"):
+        reading.note("use_peft", "carried", "is tune.kind: lora.", "tune.kind")
+        read_lora(reading, _LORA)
+        if not reading.has("lora_target_modules"):
+            text = "is chosen by PEFT for each architecture, mostly q_proj and v_proj: tune.targets names these two."
+            reading.default("lora_target_modules", "differs", text, "tune.targets")
+        return
+    reading.recipe["tune.kind"] = "full"
+    reading.note("use_peft", "carried", "is off: every weight moves (tune.kind: full).", "tune.kind")
+    if not reading.has("use_peft"):
+        reading.default("use_peft", "carried", "is off by itself: every weight moves (tune.kind: full).", "tune.kind")
+    note_others(reading, ("lora_*", "use_rslora", "use_dora"), "has no effect in TRL without use_peft: true.")
+
+
+def _read_quantised_base(reading: Reading) -> None:
+    bits = {key: number for key, number in (("load_in_4bit", 4), ("load_in_8bit", 8)) if reading.flag(key)}
+    if len(bits) > 1:
+        raise reading.wrong("load_in_8bit", "is not possible beside load_in_4bit. Keep one.")
+    asked = next((Asked((key,), number) for key, number in bits.items()), None)
+    read_quantization(reading, asked, _CODES)
 
 
 def _read_data(reading: Reading, places: Places) -> bool:

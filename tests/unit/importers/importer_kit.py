@@ -9,7 +9,7 @@ from tuneloop.importers.registry import import_recipe
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "importers"
 REFUSED = {"ray_sft.yaml", "v1_lora_sft.yaml"}
 UNTRAINABLE = {
-    *("lora_dpo.yaml", "lora_kto.yaml", "lora_pretrain.yaml", "oft_sft.yaml"),
+    *("lora_dpo.yaml", "lora_kto.yaml", "lora_pretrain.yaml"),
     *("qlora_kto.yaml", "dpo.yaml", "reward_model.yaml"),
     *("dpo_full.sh", "dpo_lora.sh", "kto_full.sh", "kto_lora.sh", "kto_old.sh", "pretrain.sh"),
 }

@@ -31,7 +31,7 @@ def test_the_recipe_goes_to_stdout_and_the_differences_to_stderr() -> None:
     assert code == 0
     assert recipe.startswith("# Made by `tuneloop import` from lora_sft.yaml, a config of LLaMA-Factory.")
     assert f"{LORA}:14: template (qwen3_nothink): " in notes
-    assert "29 keys = 14 carried + 2 differs + 0 not carried + 13 ignored" in notes
+    assert "29 keys = 15 carried + 2 differs + 0 not carried + 12 ignored" in notes
     assert "lora_rank" not in notes
 
 

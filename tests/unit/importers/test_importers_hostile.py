@@ -13,6 +13,8 @@ from tuneloop.core.errors import ConfigError
 from tuneloop.importers.ledger import Reading
 from tuneloop.importers.registry import TOOLS, import_recipe
 from tuneloop.importers.shell import read_commands
+from tuneloop.importers.source import known_names
+from tuneloop.plan import Plan
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
@@ -111,6 +113,81 @@ def test_any_value_under_any_key_is_noted_or_is_an_error(
         assert str(error)  # noqa: PT017 - either of two ends is right
         return
     assert {note.key.split(".")[0] for note in imported.notes} >= {key for key in lines if "." not in key}
+
+
+plausible = st.sampled_from([0, 1, 2, 4, 8, 16, -1, 0.1, 0.5, 1e-4, True, False, None, "all", "nf4", "rank=4,scale=2"])
+plausible |= st.sampled_from([{"q_proj": 4}, {"num_decay_steps": 4}, ["q_proj", "v_proj"], [1], {}, [], ""])
+OPTIMIZERS = ["adamw_torch", "adamw_8bit", "lion_8bit", "muon", "galore_adamw", "apollo_adamw_layerwise", "sgd"]
+CHOICES: dict[str, dict[str, list[object]]] = {
+    "llamafactory": {
+        "finetuning_type": ["lora", "full", "freeze", "oft", "odd"],
+        "quantization_bit": [4, 8, 2],
+        "quantization_method": ["bnb", "hqq"],
+        "pissa_init": [True, False],
+        "freeze_trainable_layers": [-2, 0, 3],
+        "use_galore": [True, False],
+        "use_apollo": [True, False],
+        "use_muon": [True, False],
+        "loraplus_lr_ratio": [4],
+        "optim": list(OPTIMIZERS),
+    },
+    "axolotl": {
+        "adapter": ["lora", "qlora", "llama-adapter", None],
+        "load_in_4bit": [True, False],
+        "load_in_8bit": [True, False],
+        "peft_init_lora_weights": [True, False, "pissa", "pissa_niter_4", "orthogonal", "eva"],
+        "unfrozen_parameters": [["^lm_head.weight$"], ["a[0-9]+"]],
+        "loraplus_lr_ratio": [4],
+        "optimizer": [*OPTIMIZERS, "optimi_adamw", "q_galore_adamw8bit"],
+    },
+    "trl": {
+        "use_peft": [True, False],
+        "load_in_4bit": [True, False],
+        "load_in_8bit": [True, False],
+        "optim": list(OPTIMIZERS),
+        "optim_args": ["rank=4", {"rank": 4}],
+        "lr_scheduler_type": ["warmup_stable_decay", "polynomial", "cosine_with_restarts"],
+        "lr_scheduler_kwargs": [{"num_decay_steps": 4, "decay_type": "linear"}, {"power": 2}],
+    },
+    "ms-swift": {
+        "tuner_type": ["lora", "full", "vera", "ia3", "adapter", "boft"],
+        "quant_method": ["bnb", "hqq", "fp8", "gptq"],
+        "quant_bits": [4, 8, "float8"],
+        "init_weights": ["true", "false", "olora", "pissa"],
+        "freeze_parameters_ratio": [1.0, 0.5],
+        "trainable_parameters": [["model.norm"], []],
+        "optimizer": ["muon", "galore", "lorap", "default", None],
+        "use_galore": [True, False],
+    },
+}
+"""Keys that decide what becomes of others, with the values that they are given."""
+
+
+@st.composite
+def configs(draw: st.DrawFn, tool: str) -> dict[str, object]:
+    """Some keys that decide, and some others of the tool."""
+    heads = {line.split(":")[0] for line in HEADS[tool].splitlines()}
+    others = draw(st.dictionaries(st.sampled_from(sorted(known_names(tool) - heads)), plausible, max_size=3))
+    chosen = draw(st.lists(st.sampled_from(sorted(CHOICES[tool])), unique=True, max_size=6))
+    return others | {key: draw(st.sampled_from(CHOICES[tool][key])) for key in chosen}
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), tool=st.sampled_from(sorted(TOOLS)))
+def test_any_keys_of_a_tool_together_are_a_valid_recipe_or_an_error(
+    data: st.DataObject, tool: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lines = data.draw(configs(tool))
+    text = HEADS[tool] + "".join(f"{key}: {json.dumps(value)}\n" for key, value in lines.items())
+    folder = tmp_path_factory.mktemp("any")
+    try:
+        imported = import_recipe(tool, write_config(folder, text), folder)
+    except ConfigError as error:
+        # The user's own key is named: a recipe that is not valid would be the importer's fault.
+        assert "the recipe" not in str(error)  # noqa: PT017 - either of two ends is right
+        return
+    Plan.model_validate(imported.recipe)
+    assert {note.key.split(".")[0] for note in imported.notes} >= set(lines)
 
 
 def test_a_key_cannot_get_two_notes(tmp_path: Path) -> None:
