@@ -31,15 +31,19 @@ def prompts() -> list[np.ndarray]:
 
 
 @functools.cache
-def plain_answers(folder: Path, stop_ids: tuple[int, ...]) -> list[list[int]]:
-    """transformers alone: one prompt, no padding, eager attention, cut before the stop id."""
+def plain_answers(folder: Path, stop_ids: tuple[int, ...], *, beginning: int = 0) -> list[list[int]]:
+    """transformers alone: one prompt, no padding, eager attention, cut before the stop id.
+
+    Each prompt behind the first `beginning` tokens of the second one.
+    """
     from transformers import AutoModelForCausalLM
 
     with quiet_transformers():
         network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     network.eval()
     answers = []
-    for prompt in prompts():
+    for own in prompts():
+        prompt = np.concatenate([prompts()[1][:beginning], own])
         ids = torch.from_numpy(prompt.astype(np.int64))[None]
         found = network.generate(
             input_ids=ids,
@@ -54,7 +58,7 @@ def plain_answers(folder: Path, stop_ids: tuple[int, ...]) -> list[list[int]]:
     return answers
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 32])
+@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 3, 32])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_answers_are_those_of_transformers(family: str, batch_size: int, family_model: FamilyModel) -> None:
     folder = family_model(family)
@@ -81,6 +85,31 @@ def test_streamed_answers_are_the_same_and_come_one_by_one(family: str, family_m
         generated = engine.stream(prompt, show=shown.append)
         assert generated.ids.tolist() == shown == answer
         assert generated.finished == (len(answer) < NEW_TOKENS)
+
+
+OTHER_FAMILIES = ("gpt_neox", "phi3", "olmo2", "cohere", "gemma3_text", "mixtral", "opt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", OTHER_FAMILIES)
+def test_other_families_go_through_the_cache_too(family: str, family_model: FamilyModel) -> None:
+    """Partial and no rotation, experts, norms of queries, biases; three slots for seven prompts."""
+    folder = family_model(family)
+    config = GenerateConfig(max_new_tokens=NEW_TOKENS, batch_size=3)
+    engine = Engine(load(folder), (NEVER,), config)
+    found = engine.generate(prompts(), seed=0, hooks=Hooks())
+    assert [answer.ids.tolist() for answer in found] == plain_answers(folder, (NEVER,))
+    assert engine._abilities == {"cache": True}
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt2"])
+def test_prompts_with_a_common_beginning_are_those_of_transformers(family: str, family_model: FamilyModel) -> None:
+    folder = family_model(family)
+    beginning = prompts()[1]
+    asked = [np.concatenate([beginning, prompt]) for prompt in prompts()]
+    config = GenerateConfig(max_new_tokens=NEW_TOKENS, batch_size=3)
+    found = Engine(load(folder), (NEVER,), config).generate(asked, seed=0, hooks=Hooks())
+    assert [answer.ids.tolist() for answer in found] == plain_answers(folder, (NEVER,), beginning=len(beginning))
 
 
 def test_a_model_with_a_correction_answers_like_its_merged_weights(family_model: FamilyModel) -> None:

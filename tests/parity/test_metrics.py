@@ -1,7 +1,6 @@
 """Our sums of statistics against the libraries' own functions for whole sets and for single sentences."""
 
 import random
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -141,30 +140,57 @@ def test_a_resample_of_statistics_is_a_resample_of_texts(name: str) -> None:
 
 @pytest.mark.parametrize("level", [0.95, 0.8])
 def test_the_bootstrap_is_scipys(level: float) -> None:
-    """The same generator gives scipy the same draws: the ends agree up to the order of summing."""
+    """The same generator gives scipy the same draws; its distributions of mean and of t give the same interval."""
     scipy_stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)
     before, after = rng.exponential(size=(2, 45))
+    if after.mean() < before.mean():
+        before, after = after, before
     ones = np.ones(45)
     metric = build_metric("rougeL", language="en")
 
-    def ends(samples: Sequence[np.ndarray], statistic: object) -> list:
-        result = scipy_stats.bootstrap(
-            samples,
-            statistic,
-            n_resamples=1000,
-            method="percentile",
-            paired=len(samples) > 1,
-            confidence_level=level,
-            rng=np.random.default_rng(derive_seed(9, "bootstrap")),
-        )
-        return [pytest.approx(end, rel=1e-12) for end in result.confidence_interval]
+    def ends(sample: np.ndarray) -> list:
+        def t(drawn: np.ndarray, axis: int) -> np.ndarray:
+            error = np.std(drawn, axis=axis, ddof=1) / np.sqrt(45)
+            return np.abs(np.mean(drawn, axis=axis) - sample.mean()) / error
+
+        def distribution(statistic: object) -> np.ndarray:
+            draws = np.random.default_rng(derive_seed(9, "bootstrap"))
+            return scipy_stats.bootstrap(
+                (sample,), statistic, n_resamples=1000, method="percentile", rng=draws
+            ).bootstrap_distribution
+
+        critical = np.quantile(distribution(t), level, method="inverted_cdf")
+        tail = scipy_stats.norm.cdf(-critical * np.sqrt(45 / 44))
+        return [pytest.approx(end, rel=1e-12) for end in np.quantile(distribution(np.mean), [tail, 1 - tail])]
 
     before_NK, after_NK = np.stack([before, ones], axis=1), np.stack([after, ones], axis=1)
     score = score_set(metric, before_NK, seed=9, resamples=1000, level=level)
     assert score.interval is not None
-    assert [score.interval.low, score.interval.high] == ends((before,), np.mean)
+    # Samples are drawn from their sorted list.
+    assert [score.interval.low, score.interval.high] == ends(np.sort(before))
     comparison = compare(metric, before_NK, after_NK, seed=9, resamples=1000, level=level)
-    difference = ends((before, after), lambda x, y, axis: np.mean(y, axis=axis) - np.mean(x, axis=axis))
     assert comparison.interval is not None
-    assert [comparison.interval.low, comparison.interval.high] == difference
+    order = np.lexsort([before, after])
+    assert [comparison.interval.low, comparison.interval.high] == ends((after - before)[order])
+
+
+def test_the_p_value_is_scipys_permutation_test() -> None:
+    """The same test with other draws: both are within three standard errors of the chance they estimate."""
+    scipy_stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(3)
+    before = rng.exponential(size=40)
+    after = before + rng.normal(0.12, 0.4, size=40)
+    ones = np.ones(40)
+    metric = build_metric("rougeL", language="en")
+    expected = scipy_stats.permutation_test(
+        (before, after),
+        lambda x, y, axis: np.mean(y, axis=axis) - np.mean(x, axis=axis),
+        permutation_type="samples",
+        n_resamples=9999,
+        rng=np.random.default_rng(0),
+    ).pvalue
+    sides = (np.stack([before, ones], axis=1), np.stack([after, ones], axis=1))
+    found = compare(metric, *sides, seed=1, resamples=9999).p_value
+    assert 0.01 < expected < 0.5
+    assert found == pytest.approx(expected, abs=3 * np.sqrt(2 * expected * (1 - expected) / 9999))

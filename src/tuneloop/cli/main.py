@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuneloop import __version__
-from tuneloop.cli import chat, data, doctor, importing, plan, run, score
+from tuneloop.cli import chat, data, doctor, evaluate, importing, plan, run, score
 from tuneloop.cli.options import as_json_asked, print_json
 from tuneloop.core.errors import TuneloopError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 run.register(app)
+evaluate.register(app)
 plan.register(app)
 score.register(app)
 chat.register(app)

@@ -1,18 +1,18 @@
-"""`tuneloop run`, and its stages alone: `train`, `eval`, `export`, `report`, `schema`."""
+"""`tuneloop run`, and its stages alone: `train`, `export`, `report`, `schema`."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tuneloop.cli.options import JsonOption, OutOption, RecipeArgument, SetOption, print_json
+from tuneloop.cli.scores import print_scores, score_json
 from tuneloop.core.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from tuneloop.core.events import Listener
-    from tuneloop.evaluate.records import Comparison, Score
     from tuneloop.pipeline.preview import Preview
     from tuneloop.pipeline.session import Session
     from tuneloop.plan import Plan
@@ -31,14 +31,13 @@ _ProfileOption = Annotated[
     typer.Option("--profile", metavar="N", min=1, help="Show where the time of N steps after the first goes."),
 ]
 _RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-_RoundOption = Annotated[int | None, typer.Option("--round", min=1, help="Which round; by default the accepted one.")]
+RoundOption = Annotated[int | None, typer.Option("--round", min=1, help="Which round; by default the accepted one.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(run)
     app.command()(train)
-    app.command(name="eval")(evaluate)
     app.command()(export)
     app.command()(report)
     app.command()(schema)
@@ -57,7 +56,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
 
     The same command again goes on where it was cut off. Exit code 3: the gate kept the base model.
     """
-    with _open_recipe(
+    with open_recipe(
         recipe, overrides, out, accept_changes=accept_changes, dry_run=dry_run, profile=profile
     ) as session:
         if dry_run:
@@ -75,15 +74,15 @@ def run(  # noqa: PLR0913 - each is an option of the command
                     "reason": result.decisions[-1].reason,
                     "target_met": result.decisions[-1].target_met,
                     "rounds": len(result.decisions),
-                    "before": [_score_json(score) for score in result.before.scores],
-                    "after": [_score_json(score) for score in result.after.scores],
+                    "before": [score_json(score) for score in result.before.scores],
+                    "after": [score_json(score) for score in result.after.scores],
                     "report": str(folder.path / "report.html"),
                     "exports": exports,
                     "folder": str(folder.path),
                 }
             )
         else:
-            _print_scores(result.after.scores, result.after.comparisons)
+            print_scores(result.after.scores, result.after.comparisons)
             for decision in result.decisions:
                 verdict = "accepted" if decision.accepted else "rejected"
                 typer.echo(f"Round {decision.round} {verdict}. {decision.reason}")
@@ -108,7 +107,7 @@ def train(  # noqa: PLR0913 - each is an option of the command
     as_json: JsonOption = False,
 ) -> None:
     """Train one round and stop: no evaluation by generation, no gate. The same command again goes on."""
-    with _open_recipe(
+    with open_recipe(
         recipe, overrides, out, accept_changes=accept_changes, dry_run=dry_run, profile=profile
     ) as session:
         if dry_run:
@@ -139,58 +138,20 @@ def train(  # noqa: PLR0913 - each is an option of the command
         typer.echo(f"\nMeasure: tuneloop eval {path}\nExport:  tuneloop export {path}\nChat:    tuneloop chat {path}")
 
 
-def evaluate(
-    target: Annotated[Path, typer.Argument(metavar="RUN|RECIPE", help="A run folder, or a recipe for its base.")],
-    overrides: SetOption = None,
-    out: OutOption = None,
-    number: _RoundOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure on the held-out rows: a run's model beside its base, or the base of a recipe alone."""
-    from tuneloop.pipeline.rounds import evaluate_base, evaluate_round
-
-    if target.is_dir():
-        if overrides or out:
-            raise ConfigError("A run folder is evaluated as it is: --set and --out belong to a recipe.")
-        with _open_folder(target) as session:
-            evaluate_base(session)
-            number = number or _newest_round(session)
-            record = evaluate_round(session, _plan_of_round(session, number), number) if number else None
-            record = record or session.folder.read_eval(0)
-    else:
-        with _open_recipe(target, overrides, out, accept_changes=False, dry_run=False) as session:
-            record = evaluate_base(session)
-    if as_json:
-        print_json(
-            {
-                "round": record.round,
-                "model": record.model,
-                "n": record.num_samples,
-                "scores": [_score_json(score) for score in record.scores],
-                "comparisons": [comparison.model_dump(mode="json") for comparison in record.comparisons],
-                "samples": str(session.folder.path / record.samples),
-                "contract_hash": record.contract_hash,
-            }
-        )
-        return
-    _print_scores(record.scores, record.comparisons)
-    typer.echo(f"\nSamples: {session.folder.path / record.samples}")
-
-
 def export(
     folder: _RunArgument,
     kind: Annotated[
         Literal["adapter", "merged"] | None, typer.Option("--format", help="By default what the recipe names.")
     ] = None,
-    number: _RoundOption = None,
+    number: RoundOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's model for others: an adapter, a merged folder; each checked against the trained model."""
     from tuneloop.pipeline.export import export_round
     from tuneloop.tune.config import export_formats
 
-    with _open_folder(folder) as session:
-        number = number or _newest_round(session)
+    with open_folder(folder) as session:
+        number = number or newest_round(session)
         if number is None:
             raise ConfigError(f"{folder}: nothing was trained yet. First: tuneloop train RECIPE --out {folder}")
         plan = _plan_of_round(session, number)
@@ -233,7 +194,7 @@ def schema() -> None:
 
 
 @contextmanager
-def _open_recipe(
+def open_recipe(
     recipe: Path,
     overrides: list[str] | None,
     out: Path | None,
@@ -242,6 +203,7 @@ def _open_recipe(
     dry_run: bool,
     profile: int | None = None,
 ) -> "Iterator[Session]":
+    """A session over a recipe's run folder; a dry run leaves nothing behind."""
     from tuneloop.plan import load_plan
 
     plan = load_plan(recipe, overrides or [])
@@ -262,7 +224,8 @@ def _open_recipe(
 
 
 @contextmanager
-def _open_folder(path: Path) -> "Iterator[Session]":
+def open_folder(path: Path) -> "Iterator[Session]":
+    """A session over a run folder that is there."""
     from tuneloop.pipeline.folder import RunFolder
 
     folder = RunFolder(path)
@@ -301,7 +264,7 @@ def _session(
             yield Session(plan, recipe_folder, folder, cache_folder(environment()), log, stop, accept_changes)
 
 
-def _newest_round(session: "Session") -> int | None:
+def newest_round(session: "Session") -> int | None:
     """The accepted round, else the last one that was trained."""
     accepted = session.folder.accepted_round()
     return accepted or max(session.folder.rounds("checkpoint"), default=None)
@@ -311,27 +274,6 @@ def _plan_of_round(session: "Session", number: int) -> "Plan":
     from tuneloop.pipeline.run import plan_of_round
 
     return plan_of_round(session, number)
-
-
-def _score_json(score: "Score") -> dict[str, Any]:
-    return score.model_dump(mode="json", include={"metric", "value", "interval", "n", "signature"})
-
-
-def _print_scores(scores: "tuple[Score, ...]", comparisons: "tuple[Comparison, ...]") -> None:
-    before = {comparison.metric: comparison for comparison in comparisons}
-    typer.echo(f"\n{'metric':<22}{'base':>9}{'tuned':>9}   95 % interval of the difference" if before else "")
-    for score in scores:
-        name = f"{score.metric:<22}"
-        if (comparison := before.get(score.metric)) is None:
-            interval = f"   [{score.interval.low:.3f}, {score.interval.high:.3f}]" if score.interval else ""
-            typer.echo(f"{name}{score.value:>9.3f}{interval}   n={score.n}")
-            continue
-        ends = comparison.interval
-        word = "better" if comparison.is_better else "worse" if comparison.is_worse else "no clear difference"
-        between = f"[{ends.low:+.3f}, {ends.high:+.3f}]" if ends else "one row"
-        typer.echo(f"{name}{comparison.before:>9.3f}{score.value:>9.3f}   {between}  {word}")
-    if scores:
-        typer.echo(f"on {scores[0].n} held-out rows")
 
 
 def _show_preview(session: "Session", *, as_json: bool) -> None:

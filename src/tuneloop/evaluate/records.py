@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from tuneloop.core.config import Config
 from tuneloop.core.records import Record
 
@@ -25,6 +27,8 @@ class Score(Config):
     signature: str
     """What exactly was computed: library, version, tokeniser, settings."""
     higher_is_better: bool = True
+    parts: dict[str, float] = Field(default_factory=dict)
+    """What the value is made of, or what stands beside it, by name."""
 
 
 class Comparison(Config):
@@ -36,6 +40,8 @@ class Comparison(Config):
     difference: float
     """after - before"""
     interval: Interval | None
+    p_value: float | None = None
+    """Two-sided: the chance of a difference this large if both sides were as good. None where there was no test."""
     higher_is_better: bool = True
 
     @property

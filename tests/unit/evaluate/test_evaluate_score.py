@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tuneloop.core.errors import ConfigError, DataError
-from tuneloop.evaluate import score
 from tuneloop.evaluate.metrics.exact import ExactMatch
 from tuneloop.evaluate.score import measure, score_files, score_values
+from tuneloop.evaluate.texts import read_texts
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -30,10 +30,10 @@ def test_values() -> None:
     assert report.score.interval is not None
 
 
-def test_rouge_gives_three_reports() -> None:
+def test_rouge_gives_four_reports() -> None:
     reports = score_values("rouge", ["a b", "c"], ["a b", "d"])
-    assert [report.score.metric for report in reports] == ["rouge1", "rouge2", "rougeL"]
-    assert [report.score.value for report in reports] == [0.5, 0.5, 0.5]
+    assert [report.score.metric for report in reports] == ["rouge1", "rouge2", "rougeL", "rougeLsum"]
+    assert [report.score.value for report in reports] == [0.5, 0.5, 0.5, 0.5]
 
 
 def test_items_of_bleu_are_sentence_values_and_the_score_is_the_sets() -> None:
@@ -98,7 +98,7 @@ def test_a_plain_line_ends_at_newlines_alone(tmp_path: Path) -> None:
     references = write(tmp_path / "r.jsonl", f"{json.dumps(text)}\n{json.dumps('x')}\n")
     assert items(predictions, references) == [1, 1]
     # Every metric of ours ignores white space at the end of a text, so the carriage return is looked for here.
-    assert score._read_rows(predictions) == [text, "x"]
+    assert read_texts(predictions) == [text, "x"]
 
 
 def test_empty_last_lines_of_plain_text_are_answers(tmp_path: Path) -> None:

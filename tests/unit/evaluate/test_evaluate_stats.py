@@ -1,14 +1,19 @@
-"""Intervals: against formulas, against known corners, and against what a resample really is."""
+"""Intervals and p-values: against formulas, against known corners, and against what a resample really is."""
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tuneloop.core.errors import DataError
 from tuneloop.evaluate import stats
 from tuneloop.evaluate.metrics.exact import ExactMatch
 from tuneloop.evaluate.metrics.metric import mean, mean_statistics
+from tuneloop.evaluate.proportions import tango_interval
 from tuneloop.evaluate.records import Interval
 from tuneloop.evaluate.stats import compare, score_set, wilson_interval
 
@@ -33,6 +38,18 @@ class Mean:
 
     def sample_value(self, statistics_K: np.ndarray) -> float:
         return mean(statistics_K)
+
+    def parts(self, totals_K: np.ndarray) -> dict[str, float]:
+        return {"sum": float(totals_K[0])}
+
+
+class RootOfRatio(Mean):
+    """A curved function of two sums, from 0 to 1."""
+
+    name = "root_of_ratio"
+
+    def combine(self, totals_K: np.ndarray) -> float:
+        return math.sqrt(totals_K[0] / totals_K[1])
 
 
 def rows(scores: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -90,6 +107,7 @@ def test_proportions_get_wilson_and_others_the_bootstrap() -> None:
 def test_score_carries_its_facts() -> None:
     score = score_set(Mean(higher_is_better=False), rows([1, 0, 0, 0]), seed=1, level=0.5)
     assert (score.metric, score.value, score.n, score.signature) == ("mean", 0.25, 4, "mean")
+    assert score.parts == {"sum": 1}
     assert not score.higher_is_better
     assert score.interval is not None
     assert score.interval.level == 0.5
@@ -105,14 +123,52 @@ def test_the_bootstrap_of_200_draws_is_near_the_normal_interval() -> None:
     assert high == pytest.approx(share + reach, abs=0.011)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(3)
-    covered = 0
-    for repeat in range(200):
-        low, high = ends(score_set(Mean(), rows(rng.exponential(size=60)), seed=repeat, resamples=400).interval)
-        covered += low <= 1 <= high
-    # 95 % promised, about 93 % due to 60 skewed draws; 200 repeats scatter by 1.7 points.
-    assert 0.87 <= covered / 200 <= 0.985
+def test_the_interval_is_that_of_its_definition() -> None:
+    """Done anew with plain numbers: indices drawn, t of each resample, the tail as wide as t says, quantiles."""
+    scores = np.random.default_rng(12).exponential(size=25)
+    low, high = ends(score_set(Mean(), rows(scores), seed=3, resamples=500).interval)
+    ordered = np.sort(scores)
+    (counts_BN,) = stats._draw_counts(25, seed=3, resamples=500)
+    drawn = [np.repeat(ordered, counts_N.astype(int)) for counts_N in counts_BN]
+    means = [sample.mean() for sample in drawn]
+    reach = sorted(abs(sample.mean() - scores.mean()) / (sample.std(ddof=1) / 5) for sample in drawn)[474]
+    tail = 0.5 * math.erfc(reach * math.sqrt(25 / 24) / math.sqrt(2))
+    assert tail < 0.0195  # narrower tails than the plain 2.5 %, and than Student's
+    assert (low, high) == (pytest.approx(np.quantile(means, tail)), pytest.approx(np.quantile(means, 1 - tail)))
+
+
+def test_with_many_samples_the_interval_is_the_plain_percentile_one() -> None:
+    scores = np.random.default_rng(12).random(4000)
+    low, high = ends(score_set(Mean(), rows(scores), seed=3).interval)
+    (counts_BN,) = stats._draw_counts(4000, seed=3, resamples=500)
+    plain = np.quantile(counts_BN @ np.sort(scores) / 4000, [0.025, 0.975])
+    # Ends scatter by about 5 % of the width, which is 0.018, from one set of resamples to another.
+    assert (low, high) == (pytest.approx(plain[0], abs=0.002), pytest.approx(plain[1], abs=0.002))
+
+
+@pytest.mark.parametrize("metric", [Mean(), RootOfRatio()])
+@given(data=st.data(), size=st.integers(2, 12))
+@settings(deadline=None, max_examples=25)
+def test_the_interval_holds_the_value_and_stays_in_range(metric: Mean, data: st.DataObject, size: int) -> None:
+    scores = data.draw(st.lists(st.sampled_from([0.0, 0.1, 0.3, 1.0]), min_size=size, max_size=size))
+    others = data.draw(st.lists(st.sampled_from([0.0, 0.1, 0.3, 1.0]), min_size=size, max_size=size))
+    score = score_set(metric, rows(scores), seed=1, resamples=50)
+    low, high = ends(score.interval)
+    # A resample's value is a sum in another order: it may pass the edge by a last digit.
+    assert 0 <= low <= score.value <= high <= 1 + 1e-12
+    result = compare(metric, rows(scores), rows(others), seed=1, resamples=50)
+    low, high = ends(result.interval)
+    assert -1 - 1e-12 <= low <= result.difference <= high <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("metric", [Mean(), RootOfRatio(), ExactMatch()])
+def test_the_order_of_samples_changes_nothing(metric: Mean | ExactMatch) -> None:
+    rng = np.random.default_rng(21)
+    before, after = rng.integers(0, 2, size=(2, 60)) if metric.is_proportion else rng.random((2, 60)).round(1)
+    order = rng.permutation(60)
+    assert score_set(metric, rows(before[order]), seed=2) == score_set(metric, rows(before), seed=2)
+    shuffled = compare(metric, rows(before[order]), rows(after[order]), seed=2)
+    assert shuffled == compare(metric, rows(before), rows(after), seed=2)
 
 
 def test_a_higher_level_is_wider_and_a_larger_set_is_narrower() -> None:
@@ -167,11 +223,14 @@ def test_sides_of_different_length_are_an_error() -> None:
         compare(Mean(), rows([1, 0, 1]), rows([1, 0]), seed=0)
 
 
-def test_equal_sides_differ_by_exactly_nothing() -> None:
-    statistics_NK = rows(np.random.default_rng(1).random(101))
-    result = compare(Mean(), statistics_NK, statistics_NK.copy(), seed=3)
+@pytest.mark.parametrize("metric", [Mean(), RootOfRatio(), ExactMatch()])
+def test_equal_sides_differ_by_exactly_nothing(metric: Mean | ExactMatch) -> None:
+    scores = np.random.default_rng(1).random(101)
+    statistics_NK = rows(scores > 0.5 if metric.is_proportion else scores)
+    result = compare(metric, statistics_NK, statistics_NK.copy(), seed=3)
     assert result.difference == 0
     assert ends(result.interval) == (0, 0)
+    assert result.p_value == 1
     assert not result.is_better
     assert not result.is_worse
 
@@ -190,8 +249,116 @@ def test_pairing_cancels_what_is_hard_about_a_sample() -> None:
     assert not lower_is_better.is_better
 
 
-def test_swapping_the_sides_mirrors_the_interval() -> None:
+@pytest.mark.parametrize("metric", [Mean(), RootOfRatio(), ExactMatch()])
+def test_swapping_the_sides_mirrors_the_comparison(metric: Mean | ExactMatch) -> None:
     rng = np.random.default_rng(8)
-    one, other = rows(rng.random(40)), rows(rng.random(40))
-    low, high = ends(compare(Mean(), one, other, seed=5).interval)
-    assert ends(compare(Mean(), other, one, seed=5).interval) == (pytest.approx(-high), pytest.approx(-low))
+    one, other = (rows(side > 0.6 if metric.is_proportion else side) for side in rng.random((2, 41)))
+    there, back = compare(metric, one, other, seed=5), compare(metric, other, one, seed=5)
+    low, high = ends(there.interval)
+    assert low < there.difference < high
+    assert ends(back.interval) == (-high, -low)
+    assert back.p_value == there.p_value
+
+
+def test_no_end_is_minus_zero() -> None:
+    result = compare(Mean(), rows([1, 1, 1]), rows([1, 1, 0]), seed=0)
+    assert math.copysign(1, ends(result.interval)[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "trials", "low", "high"),
+    [
+        # Airway hyper-responsiveness before and after transplantation (Fagerland, Lydersen and Laake 2014, table II).
+        (1, 7, 21, -0.517, -0.026),
+        # z²/(N + z²) with z² = 3.841459: 3.841459 / 23.841459
+        (0, 0, 20, -0.161, 0.161),
+        (20, 0, 20, 0.678, 1.0),
+    ],
+)
+def test_tango(gained: int, lost: int, trials: int, low: float, high: float) -> None:
+    expected = (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
+    assert ends(tango_interval(gained, lost, trials)) == expected
+    assert ends(tango_interval(lost, gained, trials)) == (pytest.approx(-high, abs=5e-4), pytest.approx(-low, abs=5e-4))
+
+
+@given(cells=st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60)))
+@settings(deadline=None, max_examples=80)
+def test_tango_leaves_out_zero_where_mcnemar_finds_a_difference(cells: tuple[int, int, int]) -> None:
+    """At a difference of 0 its score is McNemar's (gained - lost) / sqrt(gained + lost)."""
+    gained, lost, same = cells
+    trials = gained + lost + same
+    if trials == 0:
+        return
+    low, high = ends(tango_interval(gained, lost, trials))
+    assert -1 <= low <= (gained - lost) / trials <= high <= 1
+    score = (gained - lost) / math.sqrt(gained + lost) if gained + lost else 0.0
+    assert (not low <= 0 <= high) == (abs(score) > 1.959963984540054)
+
+
+def test_tango_is_wide_enough_to_be_near_the_bootstrap() -> None:
+    rng = np.random.default_rng(4)
+    before, after = rng.random((2, 400)) < [[0.5], [0.6]]
+    exact = ends(compare(ExactMatch(), rows(before), rows(after), seed=0).interval)
+    drawn = ends(compare(Mean(), rows(before), rows(after), seed=0).interval)
+    # Both are near +-1.96 standard errors, 0.067 here; differences lie on a grid of 0.0025.
+    assert exact == (pytest.approx(drawn[0], abs=0.008), pytest.approx(drawn[1], abs=0.008))
+
+
+def exact_p_value(metric: Mean, before_NK: np.ndarray, after_NK: np.ndarray) -> float:
+    """Over all 2^N ways to swap."""
+    sides_SNK = np.stack([before_NK, after_NK])
+    size = len(before_NK)
+    distances = []
+    for swaps in itertools.product([0, 1], repeat=size):
+        first_NK, second_NK = sides_SNK[list(swaps), range(size)], sides_SNK[[1 - s for s in swaps], range(size)]
+        distances.append(abs(metric.combine(second_NK.sum(axis=0)) - metric.combine(first_NK.sum(axis=0))))
+    return float(np.mean([distance >= distances[0] - 1e-12 for distance in distances]))
+
+
+@pytest.mark.parametrize("metric", [Mean(), RootOfRatio()])
+def test_the_p_value_is_near_that_of_all_swaps(metric: Mean) -> None:
+    rng = np.random.default_rng(31)
+    for shift in (0.0, 0.1, 0.3):
+        before, after = rows(rng.random(9)), rows(rng.random(9) + shift)
+        # Rows that weigh differently, so that whole samples have to be swapped, not their scores.
+        before[:, 1], after[:, 1] = rng.integers(1, 9, size=(2, 9))
+        before[:, 0] *= before[:, 1]
+        after[:, 0] *= after[:, 1]
+        found = compare(metric, before, after, seed=1, resamples=10_000).p_value
+        # 10,000 shuffles scatter by 0.005 at most.
+        assert found == pytest.approx(exact_p_value(metric, before, after), abs=0.015)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(3, 0), (9, 2), (12, 10), (20, 6)])
+def test_the_p_value_of_right_and_wrong_is_mcnemars(gained: int, lost: int) -> None:
+    """Swapping is a fair coin for each row that changed: the exact McNemar test is a binomial tail."""
+    changed = gained + lost
+    tail = sum(math.comb(changed, k) for k in range(min(gained, lost) + 1)) / 2**changed
+    before = rows([0] * gained + [1] * lost + [1] * 7)
+    after = rows([1] * gained + [0] * lost + [1] * 7)
+    found = compare(ExactMatch(), before, after, seed=4, resamples=10_000).p_value
+    assert found == pytest.approx(min(1.0, 2 * tail), abs=0.015)
+
+
+def test_the_p_value_cannot_be_less_than_the_shuffles_can_tell() -> None:
+    result = compare(Mean(), rows([0] * 60), rows([1] * 60), seed=4, resamples=99)
+    assert result.p_value == 1 / 100
+    assert compare(Mean(), rows([0]), rows([1]), seed=4).p_value is None
+
+
+def test_equal_models_are_called_different_as_often_as_the_p_value_says() -> None:
+    rng = np.random.default_rng(17)
+    found = []
+    for repeat in range(300):
+        before, after = rng.gamma(0.5, size=(2, 15))
+        found.append(compare(Mean(), rows(before), rows(after), seed=repeat, resamples=199).p_value)
+    for limit in (0.05, 0.2, 0.5):
+        share = np.mean([p is not None and p <= limit for p in found])
+        # Exact but for the 300 repeats, which scatter by sqrt(limit (1 - limit) / 300): three of that.
+        assert share == pytest.approx(limit, abs=3 * math.sqrt(limit * (1 - limit) / 300))
+
+
+def test_the_p_value_has_a_seed() -> None:
+    before, after = (rows(side) for side in np.random.default_rng(2).random((2, 30)))
+    first, same, other = (compare(Mean(), before, after, seed=seed).p_value for seed in (1, 1, 2))
+    assert first == same != other

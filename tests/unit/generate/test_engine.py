@@ -11,7 +11,7 @@ from tuneloop.core.errors import StoppedError
 from tuneloop.core.events import Event
 from tuneloop.core.hooks import Hooks
 from tuneloop.data.batches import build_batch
-from tuneloop.generate import engine as module
+from tuneloop.generate.answer import Asked
 from tuneloop.generate.config import GenerateConfig
 from tuneloop.generate.engine import Engine, Generated
 from tuneloop.model.attention import PACKED_ATTENTION
@@ -62,9 +62,14 @@ def test_an_answer_ends_before_the_first_stop_id(model: CausalModel) -> None:
     ("ids", "expected"),
     [([5, 6, 7], ([5, 6, 7], False)), ([5, 2, 7], ([5], True)), ([9, 5], ([], True)), ([], ([], False))],
 )
-def test_cutting_by_hand(ids: list[int], expected: tuple[list[int], bool]) -> None:
-    found = module._cut(np.array(ids, dtype=np.int64), (2, 9))
+def test_taking_tokens_by_hand(ids: list[int], expected: tuple[list[int], bool]) -> None:
+    asked = Asked(0, np.array([1, 4], dtype=np.int32), 0, 3)
+    for token_id in ids:
+        if not asked.is_done:
+            asked.take(token_id, {2, 9})
+    found = asked.answer()
     assert (found.ids.tolist(), found.finished) == expected
+    assert asked.is_done is (len(ids) > 0)
 
 
 def test_no_prompts_no_answers(model: CausalModel) -> None:

@@ -107,7 +107,7 @@ def test_unknown_metric(tmp_path: Path) -> None:
 def test_metrics_of_the_loop_are_measured(tmp_path: Path, field: str, value: object) -> None:
     with pytest.raises(ValidationError) as caught:
         plan(evaluate={"metrics": ["bleu", "rouge"]}, iterate={field: value})
-    expected = f"iterate.{field}: 'chrf' is not measured. Measured are: bleu, rouge1, rouge2, rougeL, loss"
+    expected = f"iterate.{field}: 'chrf' is not measured. Measured are: bleu, rouge1, rouge2, rougeL, rougeLsum, loss"
     assert expected in str(caught.value)
     # The loss is always measured, and a group stands for its members.
     assert plan(evaluate={"metrics": ["bleu"]}, iterate={"target": "loss < 2", "protect": ["bleu", "loss"]})

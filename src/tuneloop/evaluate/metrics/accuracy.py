@@ -56,6 +56,10 @@ class Accuracy:
         """1 or 0."""
         return mean(statistics_K)
 
+    def parts(self, totals_K: np.ndarray) -> dict[str, float]:  # noqa: ARG002 - the interface
+        """There are none."""
+        return {}
+
     def parse(self, text: str) -> str | None:
         """The label that `text` names, as the list of labels writes it; None where it names none."""
         match = self._pattern.search(text)

@@ -1,6 +1,7 @@
 """BLEU as sacrebleu computes it: how many word sequences of the answer stand in the reference."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -57,13 +58,24 @@ class Bleu:
         """Equal to sacrebleu's `sentence_bleu`."""
         return _bleu(self._sentence, statistics_K)
 
+    def parts(self, totals_K: np.ndarray) -> dict[str, float]:
+        """The precisions of the four orders (0 to 100), and the penalty for short answers."""
+        result = _result(self._corpus, totals_K)
+        precisions = {f"precision_{order}": float(value) for order, value in enumerate(result.precisions, start=1)}
+        return precisions | {"brevity_penalty": float(result.bp)}
+
 
 def count_references(seen: set[int]) -> int:
     """References a sample in sacrebleu's way: -1 where samples differ; 1 before the first sample."""
     return next(iter(seen), 1) if len(seen) <= 1 else -1
 
 
-def _bleu(scorer, totals_K: np.ndarray) -> float:  # noqa: ANN001 - sacrebleu is imported where it is used
+def _bleu(scorer: Any, totals_K: np.ndarray) -> float:
+    return _result(scorer, totals_K).score
+
+
+def _result(scorer: Any, totals_K: np.ndarray) -> Any:
+    """Sacrebleu's own result, from summed statistics."""
     answer_length, reference_length, *counts = np.rint(totals_K).astype(int).tolist()
     orders = scorer.max_ngram_order
     return scorer.compute_bleu(
@@ -73,4 +85,4 @@ def _bleu(scorer, totals_K: np.ndarray) -> float:  # noqa: ANN001 - sacrebleu is
         ref_len=reference_length,
         smooth_method=scorer.smooth_method,
         effective_order=scorer.effective_order,
-    ).score
+    )

@@ -54,3 +54,7 @@ class Chrf:
     def sample_value(self, statistics_K: np.ndarray) -> float:
         """Equal to sacrebleu's `sentence_chrf`."""
         return self.combine(statistics_K)
+
+    def parts(self, totals_K: np.ndarray) -> dict[str, float]:  # noqa: ARG002 - the interface
+        """There are none."""
+        return {}

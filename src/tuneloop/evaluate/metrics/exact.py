@@ -39,6 +39,10 @@ class ExactMatch:
         """1 or 0."""
         return mean(statistics_K)
 
+    def parts(self, totals_K: np.ndarray) -> dict[str, float]:  # noqa: ARG002 - the interface
+        """There are none."""
+        return {}
+
 
 def _normalise(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())

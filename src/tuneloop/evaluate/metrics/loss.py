@@ -1,11 +1,15 @@
 """The held-out loss as a metric, so that it has an interval and a comparison like every other."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from tuneloop.evaluate.metrics.metric import mean
 from tuneloop.evaluate.records import Sample
+
+_MOST_NATS = 700.0
+"""e to more is no float any longer."""
 
 
 class TokenLoss:
@@ -40,3 +44,7 @@ class TokenLoss:
     def sample_value(self, statistics_K: np.ndarray) -> float:
         """Nats a token of one sample."""
         return mean(statistics_K)
+
+    def parts(self, totals_K: np.ndarray) -> dict[str, float]:
+        """`perplexity`: e to the loss."""
+        return {"perplexity": math.exp(min(mean(totals_K), _MOST_NATS))}

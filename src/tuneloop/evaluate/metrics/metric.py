@@ -52,6 +52,10 @@ class Metric(Protocol):
         """The value of one sample alone, to be shown beside it; in the unit of `combine`."""
         ...
 
+    def parts(self, totals_K: np.ndarray) -> dict[str, float]:
+        """What the value of a set is made of, or what stands beside it, by name; empty where there is nothing."""
+        ...
+
 
 def mean_statistics(score: float) -> np.ndarray:
     """The statistics of a metric that is a mean over samples, shape [2]: [score, 1]."""

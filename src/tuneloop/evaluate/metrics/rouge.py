@@ -9,6 +9,8 @@ import numpy as np
 from tuneloop.evaluate.metrics.metric import mean, mean_statistics
 from tuneloop.evaluate.metrics.segment import ChineseTokenizer, Language
 
+RougeName = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
+
 
 class Rouge:
     """Mean over samples of the F-measure of shared words, 0 to 1.
@@ -16,20 +18,23 @@ class Rouge:
         F = 2 * P * R / (P + R)
         rouge1, rouge2: shared 1-grams, 2-grams / those of the answer (P), of the reference (R)
         rougeL: longest common subsequence of words / words of the answer (P), of the reference (R)
+        rougeLsum: words of the reference's lines that are in a common subsequence with a line of the answer / the same
 
     Of several references the one with the best F counts. No stemmer. Lower case, punctuation dropped.
     `en` is the package's own tokeniser: it keeps a-z and 0-9 alone, so other scripts score 0. `zh` is
-    `ChineseTokenizer`. rougeL sees the whole text as one sentence (rougeLsum is another number). A text of one
-    word has no 2-gram: its rouge2 is 0, perfect or not.
+    `ChineseTokenizer`. rougeL sees the whole text as one sentence. rougeLsum splits both texts at newlines,
+    in Chinese too and there not at full stops; of two texts of one line each they are the same. A text of one word has
+    no 2-gram: its rouge2 is 0, perfect or not.
 
     Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries".
-    By hand: "the cat sat" against "the cat ran": rouge1 = 2/3, rouge2 = 1/2, rougeL = 2/3.
+    By hand: "the cat sat" against "the cat ran": rouge1 = 2/3, rouge2 = 1/2, rougeL = 2/3. The lines "c d", "a b"
+    against "a b", "c d": rougeL = 1/2, rougeLsum = 1.
     """
 
     higher_is_better = True
     is_proportion = False
 
-    def __init__(self, name: Literal["rouge1", "rouge2", "rougeL"], language: Language) -> None:
+    def __init__(self, name: RougeName, language: Language) -> None:
         from rouge_score.rouge_scorer import RougeScorer
         from rouge_score.tokenizers import DefaultTokenizer
 
@@ -60,3 +65,7 @@ class Rouge:
     def sample_value(self, statistics_K: np.ndarray) -> float:
         """The F-measure."""
         return mean(statistics_K)
+
+    def parts(self, totals_K: np.ndarray) -> dict[str, float]:  # noqa: ARG002 - as every metric is asked
+        """None."""
+        return {}

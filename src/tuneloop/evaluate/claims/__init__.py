@@ -1,0 +1,1 @@
+"""The hallucination rate: claims of answers that their sources do not support."""

@@ -1,0 +1,1 @@
+"""A model that judges answers, and how far it can be trusted."""
