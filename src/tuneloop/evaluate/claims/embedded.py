@@ -13,7 +13,8 @@ from tuneloop.evaluate.claims.tables import read_cells
 from tuneloop.evaluate.metrics.segment import Language, detect_language
 
 RULES_VERSION = "1"
-_HALF = 0.4
+_MIN_SHARE = 0.4
+"""Of a clause's features, for another to be about the same."""
 _MIN_FEATURES = 2
 _MOST_COMPARED = 48
 _NEAREST = 2
@@ -107,13 +108,21 @@ class _Source:
 
 
 def _align(claim: Reading, evidence: Sequence[Reading]) -> list[tuple[Reading, Reading]]:
-    """Each clause of the claim with the clause that holds half of its features or more, of the first such sentence."""
+    """Each clause of the claim with the clause that holds enough of its features, of the first sentence that has one.
+
+    Clauses of the same sentence that hold the claim's numbers come along: "a shorter period, but not less than a year".
+    """
     pairs = []
     for clause in claim.clauses:
         features = frozenset(clause.features)
-        for sentence in evidence:
+        for sentence in evidence if len(features) >= _MIN_FEATURES else ():
             best = max(sentence.clauses, key=lambda other: len(features.intersection(other.features)))
-            if len(features) >= _MIN_FEATURES and len(features.intersection(best.features)) >= _HALF * len(features):
-                pairs.append((clause, best))
+            if len(features.intersection(best.features)) >= _MIN_SHARE * len(features):
+                parts = [part.text for part in sentence.clauses if part is best or _share_number(clause, part)]
+                pairs.append((clause, Reading(" ".join(parts))))
                 break
     return pairs
+
+
+def _share_number(clause: Reading, other: Reading) -> bool:
+    return any(value.equals(there) for value in clause.values for there in other.values)

@@ -56,7 +56,9 @@ def _by_anchors(claim: Reading, evidence: Reading) -> tuple[str, str] | None:
 def _by_characters(claim: Reading, evidence: Reading) -> tuple[str, str] | None:
     """The same by common pieces of Chinese text, which needs no cutting into words."""
     mine, there = _letters(claim.text), _letters(evidence.text)
-    if max(len(mine), len(there)) > _MOST_CHARACTERS or len(set(mine) & set(there)) < _VERBATIM_CHINESE * len(set(mine)):
+    if max(len(mine), len(there)) > _MOST_CHARACTERS or len(set(mine) & set(there)) < _VERBATIM_CHINESE * len(
+        set(mine)
+    ):
         return None
     pieces = _common_pieces(mine, there)
     if sum(len(text) for text, _ in pieces) < _VERBATIM_CHINESE * len(mine):

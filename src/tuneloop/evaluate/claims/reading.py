@@ -1,6 +1,6 @@
 """A sentence read once for all rules: words, numbers, names, clauses, and what is negated in it."""
 
-# ruff: noqa: RUF001 - Chinese is written with its own punctuation
+
 
 import re
 from collections import Counter

@@ -1,6 +1,6 @@
 """Reads tables that stand in a source as text, so that a number can be asked which row and column it is of."""
 
-# ruff: noqa: RUF001 - Chinese is written with its own punctuation
+
 
 import re
 from collections.abc import Iterator
