@@ -1,7 +1,5 @@
 """A sentence read once for all rules: words, numbers, names, clauses, and what is negated in it."""
 
-
-
 import re
 from collections import Counter
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Reads tables that stand in a source as text, so that a number can be asked which row and column it is of."""
 
-
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
