@@ -262,11 +262,11 @@ def test_score(tmp_path: Path) -> None:
     files = ("--predictions", tmp_path / "predictions.txt", "--references", tmp_path / "references.txt")
     result = tuneloop("score", "exact_match", *files, "--json")
     assert result.code == 0
-    assert set(result.json) == {"metric", "value", "interval", "n", "signature"}
+    assert set(result.json) == {"metric", "value", "interval", "n", "signature", "parts"}
     assert (result.json["metric"], result.json["value"], result.json["n"]) == ("exact_match", 0.5, 2)
     assert set(result.json["interval"]) == {"low", "high", "level"}
     items = tuneloop("score", "exact_match", *files, "--items", "--json").json["items"]
     assert items == [1.0, 0.0]
     several = tuneloop("score", "rouge", *files, "--json").json
-    assert [score["metric"] for score in several["scores"]] == ["rouge1", "rouge2", "rougeL"]
+    assert [score["metric"] for score in several["scores"]] == ["rouge1", "rouge2", "rougeL", "rougeLsum"]
     assert "exact_match 0.5000" in tuneloop("score", "exact_match", *files).out
