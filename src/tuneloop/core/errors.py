@@ -91,3 +91,13 @@ class OutOfMemoryError(TuneloopError):
     """Training needed more memory than there was."""
 
     exit_code = ExitCode.MEMORY
+
+
+class BudgetError(TuneloopError):
+    """The next call to an endpoint could pass the budget. Everything that was answered is in the log."""
+
+
+class EndpointError(TuneloopError):
+    """An endpoint does not answer any more. Everything that was answered is in the log."""
+
+    exit_code = ExitCode.MISSING

@@ -3,17 +3,13 @@
 import threading
 from dataclasses import dataclass
 
-from tuneloop.core.errors import TuneloopError
+from tuneloop.core.errors import BudgetError
 from tuneloop.generate.chat import Usage
 from tuneloop.generate.endpoint_config import EndpointConfig
 
 _POLL_S = 0.1
 _ROUNDING = 1e-9
 """Of the budget: what sums of floats may be off by."""
-
-
-class BudgetError(TuneloopError):
-    """The next call could pass the budget. Everything that was answered is in the log."""
 
 
 @dataclass(frozen=True, slots=True)

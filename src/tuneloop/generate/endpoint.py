@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import SecretStr
 
-from tuneloop.core.errors import ConfigError, ExitCode, TuneloopError
+from tuneloop.core.errors import ConfigError, EndpointError
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.store import canonical_json, hash_json
 from tuneloop.data.schema import ToolCall
@@ -30,12 +30,6 @@ _PATIENCE_S = 5.0
 _SHORTEST_SECRET = 12
 """Servers without keys are given words such as EMPTY, which an answer may well hold."""
 _HIDDEN = "[key]"
-
-
-class EndpointError(TuneloopError):
-    """The endpoint does not answer any more. Everything that was answered is in the log."""
-
-    exit_code = ExitCode.MISSING
 
 
 class _EndedError(Exception):

@@ -165,4 +165,6 @@ def test_exit_codes_are_an_interface() -> None:
         "DiskError": 8,
         "MissingError": 9,
         "OutOfMemoryError": 10,
+        "BudgetError": 2,
+        "EndpointError": 9,
     }

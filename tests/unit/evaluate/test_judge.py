@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from endpoint_kit import HELD, OK, FakeEndpoint, Fault, completion, question, refused, serving
-from tuneloop.core.errors import DataError, IntegrityError
+from tuneloop.core.errors import BudgetError, DataError, IntegrityError
 from tuneloop.core.hooks import Hooks
 from tuneloop.evaluate.judge.config import Criterion
 from tuneloop.evaluate.judge.human import HumanRating
@@ -21,7 +21,6 @@ from tuneloop.evaluate.judge.records import JudgeRecord, RubricVerdict
 from tuneloop.evaluate.judge.report import render_judgement, render_plan
 from tuneloop.evaluate.judge.rows import Answered, Pair
 from tuneloop.evaluate.judge.run import judge_pairs, judge_rubric, plan_pairs, plan_rubric
-from tuneloop.generate.budget import BudgetError
 from unit.evaluate.judge_kit import both, by_points, config_of, judge, pair, shown, verdicts
 
 CLARITY = Criterion(name="clarity", question="Is it clear?", anchors={1: "no", 5: "yes"})

@@ -34,13 +34,12 @@ from endpoint_kit import (
     too_many,
 )
 from tuneloop.core.config import Source, parse_config
-from tuneloop.core.errors import ConfigError, DataError, LockedError, StoppedError
+from tuneloop.core.errors import BudgetError, ConfigError, DataError, EndpointError, LockedError, StoppedError
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.stop import Stop
 from tuneloop.data.schema import Message, ToolCall
-from tuneloop.generate.budget import BudgetError
 from tuneloop.generate.chat import CallFailure, ChatParameters, ChatRequest, Completion
-from tuneloop.generate.endpoint import Endpoint, EndpointError, plan_calls, request_key
+from tuneloop.generate.endpoint import Endpoint, plan_calls, request_key
 from tuneloop.generate.endpoint_config import EndpointConfig
 
 CANARY = "sk-canary-0123456789abcdef"
