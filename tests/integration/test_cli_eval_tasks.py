@@ -139,3 +139,36 @@ def test_programs_are_scored_by_their_tests(tmp_path: Path) -> None:
     assert result.code == 0, result.err
     assert result.json["value"] == 0.5
     assert result.json["parts"]["passed"] == 0.5
+
+
+def test_hallucination_stands_beside_the_accuracy_of_its_checker(tmp_path: Path) -> None:
+    rows = [
+        {"source": "The rent is $2,350 a month.", "output": "The rent is $2,350 a month.", "document": "a"},
+        {"source": "The rent is $2,350 a month.", "output": "The rent is $9,999 a month.", "document": "b"},
+        {"source": "月租金为3000元。", "output": "月租金为3000元。", "document": "c"},
+    ]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["score", "hallucination", "--predictions", tmp_path / "answers.jsonl", "--checker", "embedded"]
+    values = tuneloop(*arguments, "--json", "--items").json
+    assert values["metric"] == "hallucination"
+    assert values["value"] == pytest.approx(1 / 3)
+    assert [item["supported"] for item in values["items"]] == [True, False, True]
+    assert {entry["language"] for entry in values["parts"]["accuracy"]} == {"en", "zh"}
+    assert "checker embedded, English: right on 0." in tuneloop(*arguments).out
+    assert tuneloop(*arguments[:-1], "none").code == 2
+
+
+def test_logic_counts_what_states_no_syllogism(tmp_path: Path) -> None:
+    rows = ["大前提:逾期应付违约金。小前提:甲逾期。结论:甲应付违约金。", "没有推理。"]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps({"output": row}) + "\n" for row in rows))
+    arguments = ["score", "logic", "--predictions", tmp_path / "answers.jsonl", "--checker", "embedded"]
+    values = tuneloop(*arguments, "--json").json
+    assert (values["metric"], values["n"], values["parts"]["unparsable"]) == ("logic", 1, 1)
+    assert "1 answers state no complete syllogism" in tuneloop(*arguments).out
+
+
+def test_the_judge_is_reached() -> None:
+    result = tuneloop("judge", "--help")
+    assert result.code == 0
+    assert "pairs" in result.out
+    assert "rubric" in result.out

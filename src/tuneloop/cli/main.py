@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuneloop import __version__
-from tuneloop.cli import chat, data, doctor, evaluate, importing, plan, run, score
+from tuneloop.cli import chat, data, doctor, evaluate, importing, judge, plan, run, score
 from tuneloop.cli.options import as_json_asked, print_json
 from tuneloop.core.errors import TuneloopError
 
@@ -33,6 +33,7 @@ score.register(app)
 chat.register(app)
 doctor.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(judge.app, name="judge")
 app.command("import")(importing.import_config)
 
 

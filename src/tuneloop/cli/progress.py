@@ -33,6 +33,8 @@ class ConsoleProgress:
                 self._limit = "of the CPU limit" if event["measured"] else "MFU"
             case "generated":
                 self._move(f"  answered {event['done']} of {event['total']}", final=event["done"] == event["total"])
+            case "called":
+                self._move(_calls(event), final=event["done"] == event["total"])
             case _:
                 if text := _sentence(event):
                     self.say(text)
@@ -109,6 +111,12 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def _calls(event: Event) -> str:
+    cost = "" if event["cost"] is None else f", {event['cost']:.4f} {event['currency']}"
+    failed = f", {event['failed']} failed" if event["failed"] else ""
+    return f"  called {event['done']} of {event['total']} ({event['in_log']} from the log{failed}{cost})"
+
+
 def _resumed(event: Event) -> str:
     parts = []
     if event.get("epoch") is not None:
@@ -135,6 +143,8 @@ def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911 - one line a k
             return f"  step {event['step']}: validation loss {_number(event['loss'])}"
         case "resumed":
             return _resumed(event)
+        case "resumed_outputs":
+            return f"  going on: {event['done']} of {event['total']} outputs are there"
         case "skipped":
             return f"  step {event['step']} was not applied: {event['reason']}"
         case "quantised":

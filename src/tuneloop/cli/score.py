@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _METRIC_HELP = (
     "bleu, chrf, rouge (1, 2, L, Lsum), codebleu, exact_match, f1, accuracy:yes|no|maybe, gsm8k, choice, json, "
-    "citation, pass@K, perplexity, agreement"
+    "citation, pass@K, perplexity, agreement, hallucination, logic"
 )
 
 
@@ -58,6 +58,10 @@ def score(  # noqa: PLR0913 - each is an option of the command
         Literal["nominal", "ordinal", "interval"], typer.Option("--scale", help="agreement: what the ratings are.")
     ] = "nominal",
     model: ModelOption = None,
+    checker: Annotated[
+        str,
+        typer.Option("--checker", help="hallucination, logic: auto, embedded, embeddings, or nli: and a classifier."),
+    ] = "auto",
     items: Annotated[bool, typer.Option("--items", help="The value of each line too.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resamples of intervals.")] = 0,
     as_json: JsonOption = False,
@@ -78,6 +82,12 @@ def score(  # noqa: PLR0913 - each is an option of the command
             _show(_agreement(_need(ratings, "--ratings", metric), scale, seed), as_json=as_json)
         case "perplexity":
             _show(_perplexity(_need(predictions, "--predictions", metric), model, seed, items=items), as_json=as_json)
+        case "hallucination":
+            answers, shown = _need(predictions, "--predictions", metric), _Shown(seed, items=items, as_json=as_json)
+            _hallucination(answers, references, checker, shown)
+        case "logic":
+            answers, shown = _need(predictions, "--predictions", metric), _Shown(seed, items=items, as_json=as_json)
+            _logic(answers, checker, shown)
         case _:
             files = _Files(
                 _need(predictions, "--predictions", metric), _need(references, "--references", metric), against
@@ -174,6 +184,47 @@ def _perplexity(path: Path, model: str | None, seed: int, *, items: bool) -> dic
         raise ConfigError("score perplexity needs --model: whose perplexity it is.")
     report = measure_perplexity(model, path, seed=seed)
     return _report_json(report, items=items)
+
+
+def _hallucination(answers: Path, sources: Path | None, checker: str, shown: _Shown) -> None:
+    from tuneloop.cli.claims_view import hallucination_lines
+    from tuneloop.evaluate.claims.build import build_checker
+    from tuneloop.evaluate.claims.score import score_hallucination
+
+    measured = score_hallucination(answers, sources, build_checker(checker), seed=shown.seed)
+    claims = [
+        {"answer": each.answer + 1, "claim": each.text, "supported": each.verdict.supported, "why": each.verdict.why}
+        for each in measured.claims
+    ]
+    _show_claims(measured.report.as_json(), hallucination_lines(measured.report), claims, shown)
+
+
+def _logic(answers: Path, checker: str, shown: _Shown) -> None:
+    from tuneloop.cli.claims_view import logic_lines
+    from tuneloop.evaluate.claims.build import build_checker
+    from tuneloop.evaluate.claims.score import score_logic
+
+    measured = score_logic(answers, build_checker(checker), seed=shown.seed)
+    steps = [
+        {
+            "answer": each.answer + 1,
+            "conclusion": each.step.conclusion,
+            "entailed": each.verdict.supported,
+            "why": each.verdict.why,
+        }
+        for each in measured.steps
+    ]
+    _show_claims(measured.report.as_json(), logic_lines(measured.report), steps, shown)
+
+
+def _show_claims(values: dict[str, Any], lines: list[str], items: list[dict[str, Any]], shown: _Shown) -> None:
+    if shown.as_json:
+        print_json(values | ({"items": items} if shown.items else {}))
+        return
+    for line in lines:
+        typer.echo(line)
+    for item in items if shown.items else ():
+        typer.echo("  " + "  ".join(str(value) for value in item.values()))
 
 
 def _show(values: dict[str, Any], *, as_json: bool) -> None:

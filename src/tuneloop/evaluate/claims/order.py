@@ -13,6 +13,8 @@ _VERBATIM = 0.7
 """From this share of the claim's words on, their order is taken to mean something."""
 _VERBATIM_CHINESE = 0.8
 _MOST_CHARACTERS = 160
+_MOST_WORDS = 160
+"""Longer sentences are passed over: the time that it takes grows with the square."""
 
 
 def find_exchanged(claim: Reading, evidence: Reading) -> tuple[str, str] | None:
@@ -30,7 +32,7 @@ def find_exchanged(claim: Reading, evidence: Reading) -> tuple[str, str] | None:
 
 def _by_words(claim: Reading, evidence: Reading) -> tuple[str, str] | None:
     shared = [key for key in claim.order if key in evidence.order]
-    if len(shared) < max(_MIN_ORDERED, _VERBATIM * len(claim.order)):
+    if len(shared) > _MOST_WORDS or len(shared) < max(_MIN_ORDERED, _VERBATIM * len(claim.order)):
         return None
     turned = find_turned([evidence.order[key] for key in shared])
     if turned is None:
@@ -45,7 +47,7 @@ def _by_anchors(claim: Reading, evidence: Reading) -> tuple[str, str] | None:
     """Names and numbers in another order, while the words around them stay in theirs."""
     mine, there = claim.anchors, evidence.anchors
     others = [evidence.order[key] for key in claim.order if key in evidence.order and key not in mine]
-    if len(others) < _MIN_OTHERS or _longest_rise(others) < len(others) - 1:
+    if len(others) > _MOST_WORDS or len(others) < _MIN_OTHERS or _longest_rise(others) < len(others) - 1:
         return None
     for left, right in pairwise(key for key in mine if key in there):
         if there[left] > there[right]:

@@ -1,5 +1,7 @@
 """Cuts English and Chinese text into sentences: at line ends and at marks that end a sentence, and nowhere else."""
 
+# ruff: noqa: SIM905 - word lists are read more easily as one string
+
 import re
 from itertools import pairwise
 
@@ -9,78 +11,13 @@ _ENDS = re.compile(rf"[。！？!?…]++{_CLOSED}|(?<!\.)\.++{_CLOSED}(?=\s|[\u3
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘]+\Z")
 _WORD_REACH = 24
 _NEVER_LAST = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "mx",
-        "dr",
-        "prof",
-        "st",
-        "no",
-        "nos",
-        "art",
-        "arts",
-        "sec",
-        "secs",
-        "para",
-        "paras",
-        "fig",
-        "figs",
-        "vs",
-        "e.g",
-        "i.e",
-        "cf",
-        "approx",
-        "vol",
-        "pp",
-        "ed",
-        "est",
-        "gov",
-        "gen",
-        "col",
-        "lt",
-        "sgt",
-        "rev",
-        "hon",
-        "messrs",
-        "al",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-    ]
+    (
+        "mr mrs ms mx dr prof st no nos art arts sec secs para paras fig figs vs e.g i.e cf approx vol pp ed "
+        "est gov gen col lt sgt rev hon messrs al jan feb mar apr jun jul aug sep sept oct nov dec"
+    ).split()
 )
 """Abbreviations that a name or a number follows: no sentence ends with them."""
-_MAYBE_LAST = frozenset(
-    [
-        "etc",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "llc",
-        "plc",
-        "jr",
-        "sr",
-        "a.m",
-        "p.m",
-        "u.s",
-        "u.k",
-        "u.n",
-        "ph.d",
-        "b.c",
-        "dept",
-    ]
-)
+_MAYBE_LAST = frozenset(("etc inc ltd co corp llc plc jr sr a.m p.m u.s u.k u.n ph.d b.c dept").split())
 """Abbreviations that end a sentence where a capital follows."""
 _INITIAL = re.compile(r"(?:[A-Z]\.)*[A-Z]")
 

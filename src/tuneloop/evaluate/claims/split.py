@@ -118,4 +118,5 @@ def _has_content(sentence: str) -> bool:
     if num_han:
         least = _MIN_HAN_WITH_NUMBER if _DIGIT.search(sentence) else _MIN_HAN
         return num_han + len(_WORD.findall(_HAN_CHARACTER.sub(" ", sentence))) >= least
-    return len(_WORD.findall(sentence)) >= _MIN_WORDS
+    words = _WORD.findall(sentence)
+    return len(words) >= _MIN_WORDS and not all(map(str.isdigit, words))

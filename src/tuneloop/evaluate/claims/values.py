@@ -1,5 +1,7 @@
 """The numbers that a sentence says, Chinese and English, with their units, so that two spellings of one are equal."""
 
+# ruff: noqa: SIM905 - word lists are read more easily as one string
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,33 +12,12 @@ from tuneloop.data.legal.numerals import parse_numeral
 _ENGLISH = {
     name: number
     for number, name in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-        ]
+        (
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+            "sixteen seventeen eighteen nineteen"
+        ).split()
     )
-} | {
-    name: 10 * tens
-    for tens, name in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
-}
+} | {name: 10 * tens for tens, name in enumerate(("twenty thirty forty fifty sixty seventy eighty ninety").split(), 2)}
 _SCALES = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
     "百": 10**2, "千": 10**3, "万": 10**4, "百万": 10**6, "千万": 10**7, "亿": 10**8, "万亿": 10**12,
@@ -44,20 +25,7 @@ _SCALES = {
 _MONTHS = {
     name: number
     for number, name in enumerate(
-        [
-            "january",
-            "february",
-            "march",
-            "april",
-            "may",
-            "june",
-            "july",
-            "august",
-            "september",
-            "october",
-            "november",
-            "december",
-        ],
+        ("january february march april may june july august september october november december").split(),
         start=1,
     )
 }
@@ -110,6 +78,8 @@ _LIST_MARK = re.compile(r"\s*(?:[(（]\d{1,2}[)）]|\d{1,2}[.)、])(?=\s|[^\d\s]
 _NO_NUMBER = re.compile(r"一一|十分(?!之)|千万(?=不|要|别)|万一|百分之|千百|万千|二手|三轮|五金|八成新|一二")
 
 
+_MOST_CHARACTERS = 40
+"""Longer runs of digits count nothing."""
 _MIN_DIGITS = 3
 _SMALL = 13
 
@@ -161,6 +131,8 @@ def read_values(text: str) -> list[Value]:
 
 def _read(found: re.Match[str]) -> Iterator[Value]:  # noqa: C901 - a branch a kind of value
     start, text = found.start(), found.group().strip()
+    if len(text) > _MOST_CHARACTERS:
+        return
 
     def value(number: Fraction | int, unit: str = "", scale: int = 1) -> Value:
         return Value(Fraction(number) * scale, Fraction(number), unit, start, text)

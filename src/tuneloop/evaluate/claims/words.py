@@ -1,5 +1,7 @@
 """A sentence as the rules see it: its words in order, what each is compared by, and which of them are names."""
 
+# ruff: noqa: SIM905 - word lists are read more easily as one string
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,226 +11,38 @@ import rjieba
 from tuneloop.evaluate.metrics.segment import HAN
 
 _RUN = re.compile(rf"(?P<han>[{HAN}]+)|(?P<word>[^\W_{HAN}]+(?:['’.\-][^\W_{HAN}]+)*)")
+_STOP = re.compile(r"[.!?\n]")
 _TITLE = re.compile(r"《([^《》]{1,60})》")
 
 _STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "but",
-        "if",
-        "then",
-        "than",
-        "that",
-        "this",
-        "these",
-        "those",
-        "it",
-        "its",
-        "he",
-        "she",
-        "his",
-        "her",
-        "him",
-        "they",
-        "them",
-        "their",
-        "we",
-        "our",
-        "us",
-        "you",
-        "your",
-        "i",
-        "my",
-        "me",
-        "who",
-        "whom",
-        "whose",
-        "which",
-        "what",
-        "when",
-        "where",
-        "why",
-        "how",
-        "as",
-        "at",
-        "by",
-        "for",
-        "from",
-        "in",
-        "into",
-        "of",
-        "off",
-        "on",
-        "onto",
-        "out",
-        "over",
-        "to",
-        "up",
-        "with",
-        "about",
-        "after",
-        "before",
-        "between",
-        "during",
-        "through",
-        "under",
-        "upon",
-        "within",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "am",
-        "do",
-        "does",
-        "did",
-        "done",
-        "has",
-        "have",
-        "had",
-        "having",
-        "will",
-        "would",
-        "shall",
-        "should",
-        "may",
-        "might",
-        "can",
-        "could",
-        "must",
-        "not",
-        "no",
-        "nor",
-        "so",
-        "such",
-        "there",
-        "here",
-        "also",
-        "too",
-        "very",
-        "just",
-        "only",
-        "both",
-        "each",
-        "other",
-        "another",
-        "any",
-        "some",
-        "more",
-        "most",
-        "less",
-        "least",
-        "own",
-        "same",
-        "s",
-        "t",
-        "one",
-        "because",
-        "since",
-        "while",
-        "although",
-        "though",
-        "whether",
-        "however",
-        "per",
-        "via",
-        "yet",
-        "still",
-        "ever",
-        "even",
-        "already",
-    ]
+    (
+        "a an the and or but if then than that this these those it its he she his her him they them their we "
+        "our us you your i my me who whom whose which what when where why how as at by for from in into of "
+        "off on onto out over to up with about after before between during through under upon within is are "
+        "was were be been being am do does did done has have had having will would shall should may might "
+        "can could must not no nor so such there here also too very just only both each other another any "
+        "some more most less least own same s t one because since while although though whether however per "
+        "via yet still ever even already"
+    ).split()
 )
-_TITLES = frozenset(["mr", "mrs", "ms", "mx", "dr", "prof", "sir", "madam", "lord", "lady"])
+_TITLES = frozenset(("mr mrs ms mx dr prof sir madam lord lady").split())
 _ROLES = frozenset(
-    [
-        "mayor",
-        "president",
-        "governor",
-        "minister",
-        "judge",
-        "justice",
-        "councillor",
-        "senator",
-        "captain",
-        "chief",
-        "director",
-        "professor",
-        "doctor",
-        "chair",
-        "king",
-        "queen",
-        "prince",
-        "princess",
-        "officer",
-        "sergeant",
-        "inspector",
-    ]
+    (
+        "mayor president governor minister judge justice councillor senator captain chief director professor "
+        "doctor chair king queen prince princess officer sergeant inspector"
+    ).split()
 )
 """Written with a capital before a name, and no part of it."""
 _CALENDAR = frozenset(
-    [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-        "i",
-    ]
+    (
+        "january february march april may june july august september october november december monday "
+        "tuesday wednesday thursday friday saturday sunday i"
+    ).split()
 )
-_SUFFIXES = [
-    "izations",
-    "ization",
-    "ations",
-    "ation",
-    "ingly",
-    "edly",
-    "iness",
-    "ments",
-    "ment",
-    "ities",
-    "ity",
-    "ances",
-    "ance",
-    "ences",
-    "ence",
-    "ings",
-    "ing",
-    "ers",
-    "er",
-    "ors",
-    "or",
-    "ied",
-    "ies",
-    "ed",
-    "es",
-    "ly",
-    "al",
-    "y",
-    "s",
-    "e",
-]
+_SUFFIXES = (
+    "izations ization ations ation ingly edly iness ments ment ities ity ances ance ences ence ings ing "
+    "ers er ors or ied ies ed es ly al y s e"
+).split()
 _MIN_STEM = 3
 _STEM_LENGTH = 6
 _FUNCTION_CHARACTERS = "的了是在和与就而及或之其该由于为被将把对等者所以也已均各都并且则从到向给这那有个"
@@ -255,13 +69,15 @@ class Word:
 def read_words(text: str) -> list[Word]:
     """The words of a sentence, in order. Chinese is cut and tagged by jieba's dictionary."""
     words: list[Word] = []
-    opens_sentence = True
+    end, opens_sentence = 0, True
     for run in _RUN.finditer(text):
+        is_after_title = bool(words) and words[-1].text.lower() in _TITLES
+        opens_sentence = opens_sentence or bool(_STOP.search(text, end, run.start()) and not is_after_title)
         if run["han"]:
             words.extend(_chinese_words(run["han"], run.start()))
         else:
             words.append(_latin_word(run["word"], run.start(), opens_sentence=opens_sentence))
-        opens_sentence = False
+        end, opens_sentence = run.end(), False
     return words
 
 
