@@ -204,6 +204,7 @@ def test_a_folder_that_is_owned_by_another(recipe: Recipe, tmp_path: Path) -> No
     assert tuneloop("train", path, "--out", out).code == 0
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_folder(tiny_model: Path, tmp_path: Path) -> None:
     """The first one is not disturbed: it ends as it would alone."""
     stages = [{"num_train_epochs": 50, "max_steps": 40, "batch_size": 4, "eval_steps": 10, "learning_rate": 1e-3}]

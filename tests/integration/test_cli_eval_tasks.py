@@ -56,6 +56,7 @@ def test_any_model_on_a_task(model: Path, task: list[object], tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_and_gone_on_with(model: Path, task: list[object], tmp_path: Path) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert start("eval", model, *task, "--out", whole, log=tmp_path / "whole.log").finish(120).code == 0

@@ -64,6 +64,7 @@ def test_a_bad_size_or_device_ends_with_exit_code_2(recipe: Recipe) -> None:
         assert arguments[0] in result.err or "--probe" in result.err
 
 
+@pytest.mark.slow
 def test_every_way_of_tuning_stands_side_by_side(recipe: Recipe) -> None:
     answer = planned(recipe())
     ways = {way["name"].split(",")[0]: way for way in answer["ways"]}
@@ -78,6 +79,7 @@ def test_every_way_of_tuning_stands_side_by_side(recipe: Recipe) -> None:
     assert all(way["time_s"] == pytest.approx(way["flops"] / answer["target"]["flops"]) for way in ways.values())
 
 
+@pytest.mark.slow
 def test_a_named_card_is_planned_for_with_its_memory_and_an_assumed_share_of_its_peak(recipe: Recipe) -> None:
     target = planned(recipe(), "--device", "h100")["target"]
     assert target["memory_bytes"] == 81_559 << 20

@@ -77,6 +77,7 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_whole_way(tmp_path: Path, tiny_model: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_model, learnable_rows(32), stages=LEARNS)
     ran = json.loads(run("run", recipe, "--out", "out", "--json", cwd=tmp_path).stdout)

@@ -102,6 +102,7 @@ def test_a_run_does_not_go_on_with_other_codes(tiny_model: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
+@pytest.mark.slow
 def test_a_recipe_with_a_quantised_base_can_be_planned(quantization: str, tiny_model: Path, tmp_path: Path) -> None:
     result = tuneloop("plan", recipe(tmp_path, tiny_model, quantization), "--probe")
     assert result.code == 0, result.err

@@ -130,6 +130,7 @@ def profiled(
     return (found[0] if found else None), said
 
 
+@pytest.mark.slow
 def test_steps_of_a_training_add_up(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     profile, said = profiled(tiny_model, tmp_path, 3, monkeypatch, tune=LoraConfig(rank=2))
     assert profile is not None

@@ -78,6 +78,7 @@ def test_what_a_real_step_saves_is_what_was_counted(tune: TuneConfig, tiny_model
 
 @pytest.mark.parametrize("tune", [FullConfig(), FreezeConfig(trainable_blocks=7), LoraConfig(rank=4)])
 @pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.slow
 def test_a_few_blocks_tell_what_many_need(
     tune: TuneConfig, *, checkpointing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
