@@ -2,6 +2,7 @@
 
 import codecs
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -19,24 +20,16 @@ def read_texts(path: Path) -> list[str | list[str]]:
     Raises:
         DataError: it is missing, empty, not UTF-8, or a line of it is no text.
     """
-    lines = read_lines(path)
-    parse = _parse_json_line if path.suffix.lower() == ".jsonl" else _parse_plain_line
-    return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    return [_to_text(value, f"{path}:{number}") for number, value in enumerate(read_values(path), start=1)]
 
 
-def read_objects(path: Path) -> list[dict[str, object]]:
-    """One JSON object a line.
+def read_values(path: Path) -> list[Any]:
+    """One value a line: the JSON of a `.jsonl` or `.ndjson` file, the text of any other.
 
     Raises:
-        DataError: it is missing, empty, not UTF-8, or a line of it is no object.
+        DataError: it is missing, empty, not UTF-8, or a line of it is not JSON.
     """
-    found = []
-    for number, line in enumerate(read_lines(path), start=1):
-        value = _parse_json(line, f"{path}:{number}")
-        if not isinstance(value, dict):
-            raise DataError(f"{path}:{number}: not an object. Write one JSON object a line.")
-        found.append(value)
-    return found
+    return [parse_line(line, path, number) for number, line in enumerate(read_lines(path), start=1)]
 
 
 def read_lines(path: Path) -> list[bytes]:
@@ -53,37 +46,43 @@ def read_lines(path: Path) -> list[bytes]:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Name a readable text file.") from error
     # Split at newlines alone: str.splitlines would also cut a text at U+2028 or at a form feed.
     lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
-    is_jsonl = path.suffix.lower() == ".jsonl"
-    while lines and not (lines[-1].strip() if is_jsonl else lines[-1]):
+    while lines and not (lines[-1].strip() if is_jsonl(path) else lines[-1]):
         lines.pop()
-        if not is_jsonl:
+        if not is_jsonl(path):
             break
     if not lines:
         raise DataError(f"{path}:1: the file is empty. Write one text a line.")
     return lines
 
 
-def _parse_plain_line(line: bytes, where: str) -> str:
+def is_jsonl(path: Path) -> bool:
+    """Whether the name says that each line is JSON."""
+    return path.suffix.lower() in {".jsonl", ".ndjson"}
+
+
+def parse_line(line: bytes, path: Path, number: int) -> Any:
+    """The value of a line, counted from 1.
+
+    Raises:
+        DataError: it is not UTF-8, or not JSON where it should be.
+    """
+    where = f"{path}:{number}"
     try:
-        return line.removesuffix(b"\r").decode("utf-8")
+        text = line.removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: not UTF-8 (byte {error.start + 1} of the line). Save the file as UTF-8.") from error
-
-
-def _parse_json(line: bytes, where: str) -> object:
-    text = _parse_plain_line(line, where)
+    if not is_jsonl(path):
+        return text
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise DataError(f"{where}: not valid JSON ({error}). {_SHAPE}") from error
 
 
-def _parse_json_line(line: bytes, where: str) -> str | list[str]:
-    value = _parse_json(line, where)
-    if isinstance(value, dict):
-        value = value.get("text")
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return value
+def _to_text(value: Any, where: str) -> str | list[str]:
+    found = value.get("text") if isinstance(value, dict) else value
+    if isinstance(found, str):
+        return found
+    if isinstance(found, list) and all(isinstance(item, str) for item in found):
+        return found
     raise DataError(f"{where}: no text in this row. {_SHAPE}")

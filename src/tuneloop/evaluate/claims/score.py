@@ -1,11 +1,9 @@
 """Files of answers to reports: what `tuneloop score hallucination` and `tuneloop score logic` compute."""
 
-import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from tuneloop.core.errors import DataError
@@ -14,6 +12,7 @@ from tuneloop.data.legal.record import LegalRecord
 from tuneloop.evaluate.claims.checker import Checker
 from tuneloop.evaluate.claims.logic import MeasuredLogic, Step, measure_logic, parse_steps, steps_of_record
 from tuneloop.evaluate.claims.rate import Answer, Measured, measure_hallucination
+from tuneloop.evaluate.texts import is_jsonl, parse_line, read_lines
 
 _OUTPUT_FIELDS = ("output", "prediction", "text")
 _SOURCE_FIELDS = ("source", "text", "reference")
@@ -112,26 +111,6 @@ def _count(value: Any, name: str, where: str) -> int | None:
 
 def _read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """`file:line` and value of each line. Blank lines of JSONL are passed over, those of text are empty answers."""
-    try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Check the path.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Name a readable text file.") from error
-    is_json = path.suffix.lower() in {".jsonl", ".ndjson"}
-    lines = content.removesuffix(b"\n").split(b"\n")
-    if not content.strip():
-        raise DataError(f"{path}:1: the file is empty. Write one answer a line.")
-    for number, line in enumerate(lines, start=1):
-        where = f"{path}:{number}"
-        try:
-            text = line.removesuffix(b"\r").decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: not UTF-8. Save the file as UTF-8.") from error
-        if not is_json:
-            yield where, text
-        elif text.strip():
-            try:
-                yield where, orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                raise DataError(f"{where}: not valid JSON ({error}).") from error
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.strip() or not is_jsonl(path):
+            yield f"{path}:{number}", parse_line(line, path, number)

@@ -1,14 +1,12 @@
 """What is judged: answers with their prompts, from values or from files."""
 
-import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from tuneloop.core.errors import DataError
+from tuneloop.evaluate.texts import read_values
 
 _ANSWER = ("output", "answer", "text", "response", "completion")
 _PROMPT = ("prompt", "question", "instruction", "text")
@@ -89,12 +87,12 @@ def _check_rows(rows: Sequence[Pair] | Sequence[Answered], path: Path) -> None:
 
 def _read(answers: Path, prompts: Path | None, references: Path | None) -> list[Answered]:
     """Rows as the files have them: what they do not tell is empty."""
-    lines = _read_lines(answers)
+    lines = read_values(answers)
     given = {"prompt": (prompts, _PROMPT), "reference": (references, _REFERENCE)}
     beside: dict[str, list[str]] = {}
     for name, (path, fields) in given.items():
         if path is not None:
-            found = _read_lines(path)
+            found = read_values(path)
             _check_length(answers, len(lines), path, len(found))
             beside[name] = [_text(value, fields, f"{path}:{i}") for i, value in enumerate(found, start=1)]
     rows = []
@@ -105,37 +103,6 @@ def _read(answers: Path, prompts: Path | None, references: Path | None) -> list[
         row_id = next((str(own[name]) for name in _ID if own.get(name) is not None), "")
         rows.append(Answered(row_id, told["prompt"], _text(value, _ANSWER, where), told["reference"]))
     return rows
-
-
-def _read_lines(path: Path) -> list[Any]:
-    try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Check the path.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Name a readable text file.") from error
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}:{line}: not UTF-8. Save the file as UTF-8.") from error
-    lines = content.removesuffix(b"\n").split(b"\n") if content.strip() else []
-    if path.suffix.lower() != ".jsonl":
-        values: list[Any] = [line.removesuffix(b"\r").decode() for line in lines]
-    else:
-        while lines and not lines[-1].strip():
-            lines.pop()
-        values = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
-    if not values:
-        raise DataError(f"{path}: the file is empty. Write one row a line.")
-    return values
-
-
-def _parse(line: bytes, where: str) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{where}: not valid JSON ({error}). Write one string or one object a line.") from error
 
 
 def _text(value: Any, fields: Sequence[str], where: str) -> str:
