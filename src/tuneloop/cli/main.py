@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuneloop import __version__
-from tuneloop.cli import chat, data, doctor, evaluate, importing, judge, plan, run, score
+from tuneloop.cli import chat, data, doctor, evaluate, harness, importing, judge, plan, run, score
 from tuneloop.cli.options import as_json_asked, print_json
 from tuneloop.core.errors import TuneloopError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 run.register(app)
 evaluate.register(app)
+harness.register(app)
 plan.register(app)
 score.register(app)
 chat.register(app)

@@ -1,6 +1,6 @@
 """Linear layers on a processor when few rows come: the weight is read once, and no row depends on how many there are.
 
-Shapes: R rows, I inputs, O outputs of a layer.
+Shapes: R rows, I inputs, O outputs of a layer, P outputs of a panel.
 """
 
 import contextlib
@@ -20,13 +20,19 @@ _WIDE = 1024
 """Outputs from which that pays."""
 LEAST = 16
 """With fewer rows the library chooses other kernels, whose sums have another order."""
+_PANEL = 16
+"""Outputs whose weights lie side by side in a packed weight: what a core multiplies at a time."""
+_ROOM = 4 << 30
+"""Bytes: layers that are larger, all together, are not held a second time."""
 
 
 @contextlib.contextmanager
 def few_rows(model: CausalModel, *, least: int = LEAST) -> Iterator[None]:
     """Within the block, plain float32 layers on the CPU compute W x^T for few rows; elsewhere nothing changes.
 
-    x W^T splits its R rows between threads, and each thread goes through all of W; W x^T splits W.
+    x W^T splits its R rows between threads, and each thread goes through all of W; W x^T splits W. Faster still is a
+    copy of W whose panels of outputs are read from end to end. Models get one by their size alone, at a layer's first
+    use, and for as long as the block lasts: weights may change between two blocks.
 
     Args:
         model: whose layers; the functions that training put in place of peft's LoRA layers rest meanwhile.
@@ -35,12 +41,18 @@ def few_rows(model: CausalModel, *, least: int = LEAST) -> Iterator[None]:
     replaced: list[Any] = []
     resting: list[tuple[Any, Any]] = []
     if model.device.type == "cpu" and model.autocast_dtype is None:
-        for module in model.network.modules():
-            if _is_plain(module):
-                module.forward = _FewRows(module, least)
-                replaced.append(module)
-            elif hasattr(module, "base_layer") and "forward" in vars(module):
-                resting.append((module, vars(module).pop("forward")))
+        modules = list(model.network.modules())
+        plain = [module for module in modules if _is_plain(module)]
+        is_packed = least >= LEAST and sum(module.weight.nbytes for module in plain) <= _ROOM
+        for module in plain:
+            can_pack = is_packed and module.weight.shape[0] % _PANEL == 0
+            module.forward = _Packed(module, least) if can_pack else _FewRows(module, least)
+            replaced.append(module)
+        resting.extend(
+            (module, vars(module).pop("forward"))
+            for module in modules
+            if hasattr(module, "base_layer") and "forward" in vars(module)
+        )
     try:
         yield
     finally:
@@ -69,10 +81,26 @@ class _FewRows:
         x_RI = x.reshape(rows, -1)
         if rows < self.least:
             x_RI = torch.cat([x_RI, x_RI.new_zeros(self.least - rows, x_RI.shape[1])])
-        y_RO = _product(weight_OI, x_RI.t()).t()[:rows].contiguous()
+        y_RO = self._multiply(weight_OI, x_RI)[:rows].contiguous()
         if bias is not None:
             y_RO += bias
         return y_RO.view(*x.shape[:-1], -1)
+
+    def _multiply(self, weight_OI: Tensor, x_RI: Tensor) -> Tensor:
+        return _product(weight_OI, x_RI.t()).t()
+
+
+class _Packed(_FewRows):
+    """The forward of a layer that is held a second time."""
+
+    packed: Tensor | None = None
+    """[O / P, I, P]"""
+
+    def _multiply(self, weight_OI: Tensor, x_RI: Tensor) -> Tensor:
+        if self.packed is None:
+            self.packed = weight_OI.unflatten(0, (-1, _PANEL)).transpose(1, 2).contiguous()
+        panels = self.packed.shape[0]
+        return torch.bmm(x_RI.expand(panels, -1, -1), self.packed).transpose(0, 1).flatten(1)
 
 
 def _product(weight_OI: Tensor, x_IR: Tensor) -> Tensor:

@@ -123,7 +123,6 @@ class Decode:
     """int64: the place of each token in its sequence."""
     seen: int
     """No sequence is longer; a multiple of the step that the kernel's sums are safe with."""
-    _slots_S: Tensor
     _biases: dict[int | None, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -131,15 +130,15 @@ class Decode:
         """For tokens at these places."""
         seen = -(-(max(positions) + 1) // _STEP) * _STEP
         cache.reserve(seen)
-        places = torch.tensor([positions, range(len(positions))], device=device)
-        return cls(cache, places[0], seen, places[1])
+        return cls(cache, torch.tensor(positions, device=device), seen)
 
     def attend(self, index: int, query_BHTD: Tensor, key_BKTD: Tensor, value_BKTD: Tensor, rule: Rule) -> Tensor:
         """Write the keys and values of the new tokens; the output, [S, 1, H, D]."""
         S, H, _, D = query_BHTD.shape
         keys, values = self.cache.layer(index, key_BKTD, value_BKTD)
-        keys[self._slots_S, :, self.positions_S] = key_BKTD[:, :, 0]
-        values[self._slots_S, :, self.positions_S] = value_BKTD[:, :, 0]
+        places = self.positions_S[:, None, None, None]
+        keys[:S].scatter_(2, places.expand_as(key_BKTD), key_BKTD)
+        values[:S].scatter_(2, places.expand_as(value_BKTD), value_BKTD)
         # Heads that share keys stand in a row, as if they were several queries: nothing is repeated.
         query_SKGD = query_BHTD.reshape(S, key_BKTD.shape[1], -1, D)
         bias = self._bias(rule.window, query_SKGD.dtype)

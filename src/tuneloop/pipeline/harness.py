@@ -6,6 +6,7 @@ Source of the interface: lm_eval.api.model.LM of version 0.4 (github.com/Eleuthe
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,14 @@ class HarnessRun:
 
 
 def run_harness(run: HarnessRun, hooks: Hooks, *, seed: int = 0) -> dict[str, Any]:
-    """The harness's own results (`results`, `configs`, `versions`, `n-samples`), as plain JSON values.
+    """The harness's own results (`results`, `configs`, `versions`, `n-samples`), and what they belong to.
 
     Raises:
         MissingError: lm-evaluation-harness is not installed.
         ConfigError: it has no such task.
     """
-    lm_eval = load_optional("lm_eval", purpose="--harness", extra="harness")
-    manager_class = load_optional("lm_eval.tasks", purpose="--harness", extra="harness").TaskManager
+    lm_eval = load_optional("lm_eval", purpose="tuneloop harness", extra="harness")
+    manager_class = load_optional("lm_eval.tasks", purpose="tuneloop harness", extra="harness").TaskManager
     manager = manager_class(include_path=None if run.include is None else str(run.include))
     unknown = sorted(set(run.tasks) - set(manager.all_tasks))
     if unknown:
@@ -79,12 +80,19 @@ def run_harness(run: HarnessRun, hooks: Hooks, *, seed: int = 0) -> dict[str, An
     if found is None:
         raise DataError("lm-evaluation-harness gave no results.")
     kept = {name: found[name] for name in ("results", "versions", "n-shot", "n-samples", "configs") if name in found}
-    return json.loads(json.dumps(kept | {"contract_hash": named.renderer.contract.hash}, default=str))
+    kept |= {
+        "model": run.source,
+        "seed": seed,
+        "chat_template": run.chat_template,
+        "harness": version("lm_eval"),
+        "contract_hash": named.renderer.contract.hash,
+    }
+    return json.loads(json.dumps(kept, default=str))
 
 
 def _as_harness_model(model: CausalModel, renderer: Renderer, hooks: Hooks, seed: int) -> Any:
     """An object of the harness's class; the class exists only where the harness is installed."""
-    base = load_optional("lm_eval.api.model", purpose="--harness", extra="harness").LM
+    base = load_optional("lm_eval.api.model", purpose="tuneloop harness", extra="harness").LM
     answers = HarnessAnswers(model, renderer, hooks, seed)
     methods = {
         name: lambda _, *arguments, _name=name, **options: getattr(answers, _name)(*arguments, **options)

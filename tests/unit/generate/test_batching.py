@@ -235,6 +235,26 @@ def test_few_rows_compute_the_plain_product(rows: int, outputs: int, model: Caus
     assert "forward" not in vars(layer)
 
 
+@pytest.mark.parametrize("rows", [1, 16, 40])
+def test_a_packed_copy_computes_the_same(rows: int, model: CausalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(24, 1152)
+    model.network.add_module("extra", layer)
+    x = torch.randn(rows, 24)
+    with torch.no_grad():
+        with few_rows(model):
+            packed = layer(x)
+            layer.weight.mul_(2)
+        with few_rows(model):
+            doubled = layer(x)
+            layer.weight.div_(2)
+        monkeypatch.setattr("tuneloop.generate.few_rows._ROOM", 0)
+        with few_rows(model):
+            assert type(layer.forward).__name__ == "_FewRows"
+            torch.testing.assert_close(layer(x), packed, rtol=1e-6, atol=1e-6)
+    assert not torch.equal(doubled, packed), "a copy is made anew each time"
+
+
 @pytest.mark.parametrize(
     ("a", "b", "length"), [([1, 2, 3], [1, 2, 4], 2), ([1, 2], [1, 2, 4], 2), ([], [1], 0), ([5], [1], 0)]
 )
