@@ -136,9 +136,7 @@ class _Wanted:
 
 
 def _evaluate_task(target: _Target, name: str, overrides: list[str], wanted: _Wanted, *, as_json: bool) -> None:
-    from tuneloop.cli.progress import ConsoleProgress
-    from tuneloop.core.hooks import Hooks
-    from tuneloop.core.stop import stop_on_signals
+    from tuneloop.cli.progress import console_hooks
     from tuneloop.evaluate.tasks.registry import load_task
     from tuneloop.pipeline.tasks import TaskRun, default_folder
     from tuneloop.pipeline.tasks import as_json as record_json
@@ -146,9 +144,7 @@ def _evaluate_task(target: _Target, name: str, overrides: list[str], wanted: _Wa
     task = load_task(name, overrides)
     folder = wanted.out or default_folder(task.name, target.model or target.name)
     run = TaskRun(task, wanted.rows, folder, wanted.limit, wanted.seed, wanted.against)
-    console = ConsoleProgress()
-    with stop_on_signals() as stop:
-        hooks = Hooks(emit=lambda kind, **values: console({"kind": kind, **values}), stop=stop)
+    with console_hooks() as hooks:
         record = _measure(target, run, hooks)
     if as_json:
         print_json(record_json(record, folder))

@@ -34,9 +34,7 @@ def harness(  # noqa: PLR0913 - each is an option of the command
     as_json: JsonOption = False,
 ) -> None:
     """Run benchmarks of lm-evaluation-harness (pip install 'tuneloop[harness]'); it fetches its rows by itself."""
-    from tuneloop.cli.progress import ConsoleProgress
-    from tuneloop.core.hooks import Hooks
-    from tuneloop.core.stop import stop_on_signals
+    from tuneloop.cli.progress import console_hooks
     from tuneloop.core.store import write_json
     from tuneloop.pipeline.harness import HarnessRun, run_harness
     from tuneloop.pipeline.tasks import default_folder
@@ -45,9 +43,7 @@ def harness(  # noqa: PLR0913 - each is an option of the command
         raise ConfigError(f"--include {include}: no such folder.")
     run = HarnessRun(model, tuple(tasks), limit, num_fewshot, include, chat)
     path = out or default_folder("harness", model).with_suffix(".json")
-    console = ConsoleProgress()
-    with stop_on_signals() as stop:
-        hooks = Hooks(emit=lambda kind, **values: console({"kind": kind, **values}), stop=stop)
+    with console_hooks() as hooks:
         found = run_harness(run, hooks, seed=seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, found)

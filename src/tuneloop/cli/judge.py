@@ -146,14 +146,10 @@ def _run(
     out: Path,
     humans: Sequence[Any],
 ) -> "JudgeRecord":
-    from tuneloop.cli.progress import ConsoleProgress
-    from tuneloop.core.hooks import Hooks
-    from tuneloop.core.stop import stop_on_signals
+    from tuneloop.cli.progress import console_hooks
 
     key = config.endpoint.read_key(os.environ)
-    progress = ConsoleProgress()
-    with stop_on_signals() as stop:
-        hooks = Hooks(emit=lambda kind, **values: progress({"kind": kind, **values}), stop=stop)
+    with console_hooks() as hooks:
         return judge(config, rows, out, key=key, hooks=hooks, humans=humans)
 
 

@@ -3,9 +3,13 @@
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from tuneloop.core.events import Event
+from tuneloop.core.hooks import Hooks
+from tuneloop.core.stop import stop_on_signals
 
 _LOG_EVERY_S = 10.0
 _WIDE = 1000
@@ -160,3 +164,11 @@ def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911 - one line a k
             return f"Round {event['round']} {'accepted' if event['accepted'] else 'rejected'}: {event['reason']}"
         case _:
             return None
+
+
+@contextmanager
+def console_hooks() -> Iterator[Hooks]:
+    """Show how far a command is, and let SIGINT and SIGTERM end it where nothing is lost."""
+    show = ConsoleProgress()
+    with stop_on_signals() as stop:
+        yield Hooks(emit=lambda kind, **values: show({"kind": kind, **values}), stop=stop)

@@ -11,6 +11,8 @@ from tuneloop.cli.scores import score_json
 from tuneloop.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tuneloop.core.hooks import Hooks
+    from tuneloop.evaluate.claims.checker import Checker
     from tuneloop.evaluate.metrics.options import MetricOptions
     from tuneloop.evaluate.score import ScoreReport
 
@@ -60,8 +62,14 @@ def score(  # noqa: PLR0913 - each is an option of the command
     model: ModelOption = None,
     checker: Annotated[
         str,
-        typer.Option("--checker", help="hallucination, logic: auto, embedded, embeddings, or nli: and a classifier."),
+        typer.Option(
+            "--checker",
+            help="hallucination, logic: auto, embedded, embeddings, nli:CLASSIFIER, or judge:FILE.yaml of an endpoint.",
+        ),
     ] = "auto",
+    calls: Annotated[
+        Path | None, typer.Option("--calls", help="judge: where its calls are kept, so that none is paid twice.")
+    ] = None,
     items: Annotated[bool, typer.Option("--items", help="The value of each line too.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resamples of intervals.")] = 0,
     as_json: JsonOption = False,
@@ -84,10 +92,10 @@ def score(  # noqa: PLR0913 - each is an option of the command
             _show(_perplexity(_need(predictions, "--predictions", metric), model, seed, items=items), as_json=as_json)
         case "hallucination":
             answers, shown = _need(predictions, "--predictions", metric), _Shown(seed, items=items, as_json=as_json)
-            _hallucination(answers, references, checker, shown)
+            _hallucination(answers, references, _Asked(checker, calls), shown)
         case "logic":
             answers, shown = _need(predictions, "--predictions", metric), _Shown(seed, items=items, as_json=as_json)
-            _logic(answers, checker, shown)
+            _logic(answers, _Asked(checker, calls), shown)
         case _:
             files = _Files(
                 _need(predictions, "--predictions", metric), _need(references, "--references", metric), against
@@ -107,6 +115,19 @@ class _Shown:
     seed: int
     items: bool
     as_json: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The checker of claims that was asked for."""
+
+    name: str
+    calls: Path | None
+
+    def build(self, hooks: "Hooks") -> "Checker":
+        from tuneloop.evaluate.claims.build import JUDGE_CALLS, build_checker
+
+        return build_checker(self.name, calls=self.calls or JUDGE_CALLS, hooks=hooks)
 
 
 def _need(path: Path | None, option: str, metric: str) -> Path:
@@ -186,12 +207,13 @@ def _perplexity(path: Path, model: str | None, seed: int, *, items: bool) -> dic
     return _report_json(report, items=items)
 
 
-def _hallucination(answers: Path, sources: Path | None, checker: str, shown: _Shown) -> None:
+def _hallucination(answers: Path, sources: Path | None, asked: _Asked, shown: _Shown) -> None:
     from tuneloop.cli.claims_view import hallucination_lines
-    from tuneloop.evaluate.claims.build import build_checker
+    from tuneloop.cli.progress import console_hooks
     from tuneloop.evaluate.claims.score import score_hallucination
 
-    measured = score_hallucination(answers, sources, build_checker(checker), seed=shown.seed)
+    with console_hooks() as hooks:
+        measured = score_hallucination(answers, sources, asked.build(hooks), seed=shown.seed, hooks=hooks)
     claims = [
         {"answer": each.answer + 1, "claim": each.text, "supported": each.verdict.supported, "why": each.verdict.why}
         for each in measured.claims
@@ -199,12 +221,13 @@ def _hallucination(answers: Path, sources: Path | None, checker: str, shown: _Sh
     _show_claims(measured.report.as_json(), hallucination_lines(measured.report), claims, shown)
 
 
-def _logic(answers: Path, checker: str, shown: _Shown) -> None:
+def _logic(answers: Path, asked: _Asked, shown: _Shown) -> None:
     from tuneloop.cli.claims_view import logic_lines
-    from tuneloop.evaluate.claims.build import build_checker
+    from tuneloop.cli.progress import console_hooks
     from tuneloop.evaluate.claims.score import score_logic
 
-    measured = score_logic(answers, build_checker(checker), seed=shown.seed)
+    with console_hooks() as hooks:
+        measured = score_logic(answers, asked.build(hooks), seed=shown.seed, hooks=hooks)
     steps = [
         {
             "answer": each.answer + 1,

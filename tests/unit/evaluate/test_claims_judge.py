@@ -2,9 +2,17 @@
 
 # ruff: noqa: RUF001 - Chinese is written with its own punctuation
 
-import pytest
+import json
+from pathlib import Path
 
-from tuneloop.core.errors import DataError
+import pytest
+from typer.testing import CliRunner
+
+from endpoint_kit import OK, Body, Fault, question, refused, serving
+from tuneloop.cli.main import app
+from tuneloop.core.errors import ConfigError, DataError
+from tuneloop.core.hooks import Hooks
+from tuneloop.evaluate.claims.asking import load_judge
 from tuneloop.evaluate.claims.checker import Pair
 from tuneloop.evaluate.claims.judge import JudgeChecker, JudgeSettings, parse_answer
 
@@ -82,3 +90,54 @@ def test_an_answer_too_few_is_an_error_and_no_pair_asks_nothing() -> None:
 def test_the_version_holds_what_can_change_a_verdict() -> None:
     versions = {JudgeChecker(list, "m", JudgeSettings(chunk_tokens=size)).version for size in (100, 200)}
     assert len(versions) == 2
+
+
+def says_every_word(body: Body) -> str:
+    """Yes where each word of the claim stands in the source."""
+    text = question(body)
+    source = text.partition("<source>")[2].partition("</source>")[0]
+    claim = text.partition("<claim>")[2].partition("</claim>")[0]
+    return "yes" if claim.split() and set(claim.split()) <= set(source.split()) else "no"
+
+
+def test_a_judge_from_the_command_line(tmp_path: Path) -> None:
+    source = "The bridge was opened in 1931 and repaired in 1984. It is 210 metres long."
+    answers = ["The bridge was opened in 1931.", "The bridge was opened in 1984. It is 300 metres long."]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in answers))
+    (tmp_path / "sources.jsonl").write_text((json.dumps({"source": source.replace(" and", ".")}) + "\n") * 2)
+    files = ["--predictions", tmp_path / "answers.jsonl", "--references", tmp_path / "sources.jsonl"]
+    with serving(answer=says_every_word) as fake:
+        (tmp_path / "judge.yaml").write_text(f"base_url: {fake.url}\nmodel: reader\nconcurrency: 8\n")
+        words = ["score", "hallucination", *files, "--checker", f"judge:{tmp_path / 'judge.yaml'}"]
+        words = [str(word) for word in [*words, "--calls", tmp_path / "calls.jsonl", "--json", "--items"]]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        asked = len(fake.bodies)
+        again = CliRunner().invoke(app, words)
+        assert len(fake.bodies) == asked
+    found = json.loads(result.stdout)
+    assert found["value"] == 0.5
+    assert [item["supported"] for item in found["items"]] == [True, True, False]
+    [shown] = found["parts"]["accuracy"]
+    assert shown["language"] == "en"
+    assert 0.3 < shown["accuracy"]["value"] < 0.9, "such a judge errs, and it says so"
+    assert json.loads(again.stdout) == found
+
+
+def test_a_call_that_fails_leaves_a_claim_undecided(tmp_path: Path) -> None:
+    def fault(number: int, body: Body) -> Fault:
+        return refused(400) if number and "red" in question(body) else OK
+
+    with serving(answer=lambda _: "yes", fault=fault) as fake:
+        (tmp_path / "judge.yaml").write_text(f"base_url: {fake.url}\nmodel: reader\nconcurrency: 1\n")
+        judge = load_judge(tmp_path / "judge.yaml", tmp_path / "calls.jsonl", {}, Hooks())
+        verdicts = judge.check([Pair("a", "blue"), Pair("a", "red")])
+    assert [verdict.decided for verdict in verdicts] == [True, False]
+
+
+def test_a_judge_that_is_not_described(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"judge\.yaml"):
+        load_judge(tmp_path / "judge.yaml", tmp_path / "calls.jsonl", {}, Hooks())
+    (tmp_path / "judge.yaml").write_text("base_url: http://127.0.0.1:1\nmodell: reader\n")
+    with pytest.raises(ConfigError, match="model"):
+        load_judge(tmp_path / "judge.yaml", tmp_path / "calls.jsonl", {}, Hooks())

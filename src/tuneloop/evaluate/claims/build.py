@@ -1,19 +1,28 @@
 """The name of a checker to the checker."""
 
+import os
+from pathlib import Path
+
 from tuneloop.core.errors import ConfigError
+from tuneloop.core.hooks import Hooks
 from tuneloop.evaluate.claims.calibration import load_accuracies
 from tuneloop.evaluate.claims.checker import Checker
 from tuneloop.evaluate.claims.embedded import EmbeddedChecker
 from tuneloop.evaluate.claims.embedding import E5Embedder, Embedder, has_embeddings
 
+JUDGE_CALLS = Path("runs/judge-claims/calls.jsonl")
 
-def build_checker(name: str = "auto") -> Checker:
+
+def build_checker(name: str = "auto", *, calls: Path = JUDGE_CALLS, hooks: Hooks | None = None) -> Checker:
     """Make a checker.
 
     Args:
         name: `embedded`: rules and overlap of words. `embeddings`: rules, overlap and sentence embeddings. `auto`:
             the second where its package is installed, else the first. `nli:SOURCE`: a classifier of pairs, from a
-            folder, hf:ORG/NAME or modelscope:ORG/NAME.
+            folder, hf:ORG/NAME or modelscope:ORG/NAME. `judge:FILE`: a language model behind the endpoint that a
+            YAML file describes.
+        calls: where a judge's calls are kept.
+        hooks: hears how far a judge is.
 
     Raises:
         ConfigError: the name is not known.
@@ -31,8 +40,14 @@ def build_checker(name: str = "auto") -> Checker:
             from tuneloop.evaluate.claims.nli import load_nli
 
             return load_nli(source)
+        case ("judge", ":", path) if path:
+            from tuneloop.evaluate.claims.asking import load_judge
+
+            return load_judge(Path(path), calls, os.environ, hooks or Hooks())
         case _:
-            raise ConfigError(f"there is no claim checker '{name}'. Choose auto, embedded, embeddings or nli:SOURCE.")
+            raise ConfigError(
+                f"there is no claim checker '{name}'. Choose auto, embedded, embeddings, nli:SOURCE or judge:FILE.yaml."
+            )
 
 
 def build_embedded(embedder: Embedder | None) -> EmbeddedChecker:
