@@ -31,6 +31,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_measured_with_its_adapter(trained: Path) -> None:
     """By hand: 3 blocks, 2 places, 2 x 32 x 16 + 32 + 16 each. The frozen head lets the loss fall to 2.3, no lower."""
     (tuned,) = events(trained, "tuned")

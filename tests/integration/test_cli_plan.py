@@ -161,6 +161,7 @@ def run_out(recipe: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, tmp
     return tuneloop("train", recipe, "--out", tmp_path / "run", "--json")
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_ends_with_the_plan_that_would_fit(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

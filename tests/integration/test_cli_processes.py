@@ -50,6 +50,7 @@ def test_commands_without_a_model_import_no_torch(tmp_path: Path) -> None:
         assert not modules_of(*arguments) & {"torch", "transformers", "peft"}
 
 
+@pytest.mark.slow
 def test_commands_that_need_no_model(tmp_path: Path) -> None:
     assert "tuneloop 0." in run("--version").stdout
     text = run("--help").stdout

@@ -39,6 +39,7 @@ def test_a_profile_of_no_steps_is_refused(recipe: Callable[..., Path], tmp_path:
     assert "--profile" in result.err
 
 
+@pytest.mark.slow
 def test_watching_changes_nothing(recipe: Callable[..., Path], tmp_path: Path) -> None:
     path = recipe()
     for name, options in (("watched", ("--profile", "2")), ("alone", ())):

@@ -33,6 +33,7 @@ def recipe(folder: Path, model: Path, quantization: str = "nf4", **sections: obj
     return path
 
 
+@pytest.mark.slow
 def test_a_run_on_a_quantised_base_leaves_a_merged_folder_and_an_adapter(tiny_model: Path, tmp_path: Path) -> None:
     path = recipe(tmp_path, tiny_model)
     result = tuneloop("run", path, "--out", tmp_path / "out")

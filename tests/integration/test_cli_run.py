@@ -220,6 +220,7 @@ def test_the_merged_folder_renders_the_contracts_ids_in_plain_transformers(accep
         assert np.array_equal(whole[: len(row.ids)], row.ids)
 
 
+@pytest.mark.slow
 def test_plain_transformers_answers_as_chat_does(accepted: Run) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -238,6 +239,7 @@ def test_plain_transformers_answers_as_chat_does(accepted: Run) -> None:
     assert text == "the cat"
 
 
+@pytest.mark.slow
 def test_a_dry_run_trains_nothing_and_leaves_nothing_behind(
     recipe: Recipe, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +292,7 @@ TWO_ROUNDS = {
 """One epoch is too short, and both losses still fall at its end: the undertraining rule fires."""
 
 
+@pytest.mark.slow
 def test_a_missed_target_goes_round_with_twice_the_epochs(tiny_model: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_model, learnable_rows(32), **TWO_ROUNDS)
     out = tmp_path / "out"
@@ -330,6 +333,7 @@ def test_the_loop_ends_when_the_target_holds(tiny_model: Path, tmp_path: Path) -
     assert decision.stop_reason == "The target holds: exact_match >= 0.9."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["full", "freeze"])
 def test_other_ways_of_tuning_export_merged_only(kind: str, tiny_model: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_model, learnable_rows(32), stages=LEARNS, tune={"kind": kind})

@@ -31,6 +31,7 @@ def finish(recipe: Path, out: Path) -> dict[str, Any]:
     return json.loads((out / "records/eval-1.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_streamed_run_from_end_to_end(tmp_path: Path, tiny_model: Path) -> None:
     data = {
         "train": ["rows.jsonl"],
@@ -57,6 +58,7 @@ def test_a_stream_needs_to_know_its_steps(tmp_path: Path, tiny_model: Path) -> N
     assert "max_steps" in result.err
 
 
+@pytest.mark.slow
 def test_plain_text_is_measured_by_its_loss(tmp_path: Path, tiny_model: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_model, learnable_rows(4), stages=[STAGE], data={"train": ["text.jsonl"]})
     write_rows(tmp_path / "text.jsonl", [{"text": f"the cat sat on the mat {i} and the dog ran"} for i in range(40)])
@@ -64,6 +66,7 @@ def test_plain_text_is_measured_by_its_loss(tmp_path: Path, tiny_model: Path) ->
     assert [score["metric"] for score in record["scores"]] == ["loss"]
 
 
+@pytest.mark.slow
 def test_calls_of_tools_are_learned_and_measured(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", chat_template=TOOL_TEMPLATE)
     tools = [{"type": "function", "function": {"name": "cat", "parameters": {}}}]

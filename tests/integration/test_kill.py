@@ -148,6 +148,7 @@ def train_through_kills(task: Task, run: Path, *, kills: int, seed: int) -> int:
     return done
 
 
+@pytest.mark.slow
 def test_killed_three_times(task: Callable[[str], Task], tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert train_through_kills(task("lora"), run, kills=3, seed=0) == 3

@@ -103,6 +103,7 @@ def test_every_two_values_of_two_settings_meet() -> None:
         assert met == {(a[first], b[second]) for a in settings for b in settings}
 
 
+@pytest.mark.slow
 def test_five_kills_over_two_kinds_of_training(shallow: Path, tmp_path: Path, whole: Callable[[Case], Whole]) -> None:
     assert kill_until(5, CASES[:2], shallow, tmp_path, whole) == {}
 

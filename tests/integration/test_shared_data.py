@@ -13,6 +13,7 @@ FILES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(("name", "format_name", "rows"), FILES)
 def test_every_row_of_a_real_file(shared: Path, name: str, format_name: str, rows: int) -> None:

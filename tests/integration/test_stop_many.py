@@ -117,6 +117,7 @@ def test_stopped_at_any_moment(number: int, recipe: Path, tmp_path: Path) -> Non
         assert saw & BEFORE_THE_FIRST_STEP
 
 
+@pytest.mark.slow
 def test_going_on_says_from_where(recipe: Path, tmp_path: Path) -> None:
     """6 of 18 rows an epoch in batches of 4: five steps an epoch."""
     run = tmp_path / "run"

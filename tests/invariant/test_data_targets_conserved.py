@@ -448,6 +448,7 @@ PLANTS: tuple[tuple[Callable[[Patch], None], str, str], ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("plant", "template", "policy"), PLANTS, ids=[plant[0].__name__ for plant in PLANTS])
 def test_the_check_catches_a_planted_bug(
     tmp_path: Path,

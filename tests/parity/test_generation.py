@@ -102,6 +102,7 @@ def test_other_families_go_through_the_cache_too(family: str, family_model: Fami
     assert engine._abilities == {"cache": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt2"])
 def test_prompts_with_a_common_beginning_are_those_of_transformers(family: str, family_model: FamilyModel) -> None:
     folder = family_model(family)

@@ -197,6 +197,7 @@ def test_every_linear_layer_but_the_head_gets_a_correction(family_model: FamilyM
     assert model.base is not model.network
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(CONV1D_WARNING)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_adapter_folder_loads_with_plain_peft(family: str, family_model: FamilyModel, tmp_path: Path) -> None:

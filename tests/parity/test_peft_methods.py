@@ -186,6 +186,7 @@ def test_start_outputs_and_gradients_equal_pefts_own(name: str, family: str, fam
         torch.testing.assert_close(parameter.grad, expected, rtol=MERGED, atol=TOLERANCE * largest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "family"), CASES)
 def test_folder_and_merge_answer_as_the_tuned_model(
     name: str, family: str, family_model: FamilyModel, tmp_path: Path

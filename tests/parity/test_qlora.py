@@ -156,6 +156,7 @@ def loss_and_gradients(model: CausalModel, trainable: dict[str, Any]) -> dict[st
     return {"loss": loss.detach()} | {name: parameter.grad for name, parameter in trainable.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize("kind", ["nf4", "int8"])
 def test_tuning_on_a_quantised_base_is_tuning_on_the_rounded_weights(

@@ -35,6 +35,7 @@ def refused(format_name: str, content: Content) -> RowError:
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", TURNS)
 @settings(max_examples=30)
 @given(conversation=conversations())

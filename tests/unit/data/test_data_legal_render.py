@@ -133,6 +133,7 @@ def test_a_rendering_gives_back_what_it_shows(value: LegalRecord, kind: Kind) ->
     assert parse_conversation(conversation.messages) == LegalRecord.model_validate(shown(value, kind))
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(records(), st.sampled_from(ORDER), st.integers(0, 10_000), st.sampled_from(["", "\n", "x", "【", "[", "\\"]))
 def test_a_changed_rendering_is_read_as_what_it_now_says_or_refused(

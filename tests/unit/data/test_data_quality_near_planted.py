@@ -142,6 +142,7 @@ def check(planted):
     )
 
 
+@pytest.mark.slow
 def test_planted_duplicates_and_leaks_are_found(planted):
     assert (len(planted.rows), len(planted.exact), len(planted.near), len(planted.leaks)) == (20_000, 500, 500, 200)
     outcome = check(planted)

@@ -215,6 +215,7 @@ def check_kill(folder: Path, where: str, number: int) -> None:
     assert [problem.code for problem in TokenStore(found.parent).problems("a")] == ["not_json", "empty_answer"]
 
 
+@pytest.mark.slow
 def test_a_writer_killed_inside_a_shard_leaves_no_store(tmp_path: Path) -> None:
     check_kill(tmp_path, "shard", 3)
 

@@ -105,6 +105,7 @@ def test_the_threshold_can_be_set_and_is_part_of_the_version(folder: Path) -> No
     assert strict.version != loose.version
 
 
+@pytest.mark.slow
 def test_claims_longer_than_the_model_are_cut_and_do_not_fail(folder: Path) -> None:
     verdicts = load_nli(str(folder)).check([Pair("the mill . " * 500, "word " * 500), Pair("", "the rent is due .")])
     assert [verdict.supported for verdict in verdicts] == [False, False]

@@ -227,6 +227,7 @@ def test_any_text_has_a_defined_choice() -> None:
         assert found is None or (found and found <= set("ABCD"))
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_every_gold_answer_of_cmmlu_in_every_usual_form(shared: Path) -> None:
     rows = [json.loads(line) for line in (shared / "eval_cmmlu" / "cmmlu.jsonl").read_text().splitlines()]

@@ -51,6 +51,7 @@ def test_a_state_space_model_falls_back_and_answers_like_transformers(tmp_path: 
         assert output[0, len(prompt) :].tolist() == ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["lora", "adapter", "int8"])
 def test_what_is_beside_or_inside_the_base_goes_through_the_cache(
     way: str, tiny_model: Path, monkeypatch: pytest.MonkeyPatch

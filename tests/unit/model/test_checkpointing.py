@@ -36,6 +36,7 @@ def learned(folder: Path, tune: TuneConfig, how: Checkpointing) -> tuple[list[Te
     return [loss.detach(), *gradients], counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", TUNES, ids=lambda tune: f"{tune.kind}-{getattr(tune, 'dropout', '')}")
 def test_loss_and_gradients_are_the_same_bits(
     tune: TuneConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch

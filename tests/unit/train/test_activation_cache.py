@@ -46,6 +46,7 @@ def test_memory_disk_and_a_cache_that_is_full_give_the_same_bits(tiny_model: Pat
     assert full == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [3, 5, 9])
 def test_a_killed_run_goes_on_with_the_same_bits(step: int, tiny_model: Path, tmp_path: Path) -> None:
     expected, _ = run(tmp_path / "whole", tiny_model, CACHED)

@@ -42,6 +42,7 @@ def estimated(
     return estimate_step(skeleton, tuned, StageConfig(), setting, micro, accumulates=accumulates)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tune", "moving"),
     [

@@ -83,6 +83,7 @@ def test_a_state_through_files_goes_on_bit_for_bit(kind: str, saved_after: int, 
     assert equal(optimizer_tensors(again, resumed), optimizer_tensors(optimizer, straight))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_stage_ends_as_an_uninterrupted_one(kind: str, tiny_model: Path, tmp_path: Path) -> None:
     """Through the loop and its checkpoints: 6 steps, saved after 2 and 4, killed in the fifth."""
@@ -166,6 +167,7 @@ def test_decay_shrinks_matrices_by_rate_times_decay(kind: str) -> None:
         torch.testing.assert_close(weight.detach(), before[name].detach() * factor, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns(kind: str) -> None:
     """Linear regression behind an embedding: a tenth of the loss after 300 steps at one rate for all."""

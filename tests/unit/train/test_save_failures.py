@@ -160,6 +160,7 @@ def prepare(folder: Path) -> Checkpoints:
     return checkpoints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_save_that_fails_at_any_call_leaves_the_old_or_the_new_one(fault: str, tmp_path: Path) -> None:
     assert fail_everywhere(tmp_path, FAULTS[fault]) == []

@@ -49,6 +49,7 @@ def test_operations_of_full_tuning_by_hand(tiny_model: Path) -> None:
     assert cost.flops == blocks + head + backward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", [FullConfig(), FreezeConfig(trainable_blocks=1), LoraConfig(rank=4)])
 def test_what_a_real_step_saves_is_what_was_counted(tune: TuneConfig, tiny_model: Path) -> None:
     """Of a real forward pass the bytes that autograd holds on to, each storage once, weights left out."""
@@ -92,6 +93,7 @@ def test_a_few_blocks_tell_what_many_need(
     assert few.flops == pytest.approx(whole.flops, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_frozen_blocks_save_nothing(tmp_path: Path) -> None:
     folder = deep_model(tmp_path, blocks=12)
     micro = MicroBatch((80,), 40)
@@ -114,6 +116,7 @@ def test_checkpointing_needs_less_memory_and_most_of_a_forward_pass_more(tmp_pat
     assert 0.6 < again < 1.0
 
 
+@pytest.mark.slow
 def test_more_tokens_need_more(tiny_model: Path) -> None:
     peaks = [simulated(tiny_model, LoraConfig(rank=4), split_evenly(n, 64, num_targets=n)) for n in (32, 64, 128, 300)]
     assert all(a.peak_bytes < b.peak_bytes and a.flops < b.flops for a, b in pairwise(peaks))
