@@ -44,6 +44,7 @@ def test_it_learns_and_is_measured_with_its_adapter(trained: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_it_is_exported_as_a_folder_that_says_the_same(trained: Path, tiny_model: Path) -> None:
     result = tuneloop("export", trained, "--format", "adapter")
     assert result.code == 0, result.err

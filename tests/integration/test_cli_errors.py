@@ -141,6 +141,7 @@ def test_nothing_was_trained_yet(recipe: Recipe, tmp_path: Path) -> None:
     assert_told(tuneloop("chat", out, "--prompt", "x"), "ConfigError", "has no exported model yet")
 
 
+@pytest.mark.slow
 def test_a_round_that_is_not_there(recipe: Recipe, tmp_path: Path) -> None:
     assert tuneloop("train", recipe(), "--out", tmp_path / "out").code == 0
     for command in ("export", "eval"):

@@ -22,6 +22,7 @@ def trained(folder: Path, model: Path, tune: dict[str, object], **sections: obje
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_a_correction_that_was_cut_out_of_the_weights_fits_the_base_as_it_was(tiny_model: Path, tmp_path: Path) -> None:
     run = trained(tmp_path, tiny_model, {"kind": "lora", "rank": 4, "alpha": 4, "init": "pissa"})
     result = tuneloop("export", run, "--json")

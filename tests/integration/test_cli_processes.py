@@ -68,6 +68,7 @@ def test_commands_that_need_no_model(tmp_path: Path) -> None:
     assert failed.stderr == f"ConfigError: {tmp_path / 'no.yaml'}: no such file.\n"
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_had_enough_is_no_error() -> None:
     with subprocess.Popen([SCRIPT, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

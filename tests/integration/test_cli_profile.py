@@ -9,6 +9,7 @@ from integration.command_line import events, tuneloop
 from tuneloop.train.records import CheckpointRecord
 
 
+@pytest.mark.slow
 def test_train_writes_the_page_and_the_trace(recipe: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = tuneloop("train", recipe(), "--out", out, "--profile", "2", "--json")

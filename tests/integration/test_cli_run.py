@@ -150,6 +150,7 @@ def test_changed_rows_are_refused_before_the_base_is_measured(recipe: Recipe, tm
     assert "the rows have changed since this run began" in changed.err
 
 
+@pytest.mark.slow
 def test_changed_rows_are_refused_before_a_round_is_measured(recipe: Recipe, tmp_path: Path) -> None:
     """As if the run had been killed between training and evaluation, and the file had been edited then."""
     path = recipe()
@@ -162,6 +163,7 @@ def test_changed_rows_are_refused_before_a_round_is_measured(recipe: Recipe, tmp
     assert "rows" in changed.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["export", "eval"])
 def test_another_base_than_the_trained_one_is_refused(command: str, recipe: Recipe, tmp_path: Path) -> None:
     base = write_model(tmp_path / "base")
@@ -365,6 +367,7 @@ def test_no_held_out_rows_cannot_be_run_but_trained(recipe: Recipe, tmp_path: Pa
     assert (record.step, record.validation_loss) == (6, None)
 
 
+@pytest.mark.slow
 def test_a_task_learned_by_heart_is_a_good_end(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training loss of exactly 0.0 in float32."""
     from tuneloop.pipeline import rounds

@@ -56,6 +56,7 @@ def test_resume_insists_on_a_checkpoint(recipe: Recipe, tmp_path: Path) -> None:
     assert tuneloop("train", path, "--out", tmp_path / "out", "--resume").code == 0
 
 
+@pytest.mark.slow
 def test_eval_of_a_run_measures_base_and_model(trained: Path) -> None:
     result = tuneloop("eval", trained, "--json")
     assert result.code == 0
@@ -97,6 +98,7 @@ def test_export(trained: Path) -> None:
     assert "logits differ by at most" in tuneloop("export", trained).out
 
 
+@pytest.mark.slow
 def test_chat_with_every_kind_of_model(trained: Path, tiny_model: Path) -> None:
     assert tuneloop("export", trained).code == 0
     answers = []

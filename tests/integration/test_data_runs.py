@@ -80,6 +80,7 @@ def test_calls_of_tools_are_learned_and_measured(tmp_path: Path) -> None:
     assert {sample["reference"].replace(" ", "") for sample in samples} == {'{"name":"cat","arguments":{"mat":"dog"}}'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("overlong", "words"), [("truncate_prompt", 90), ("split_turns", 20)])
 def test_rows_that_are_made_to_fit_are_evaluated_as_they_were_trained(
     tmp_path: Path, tiny_model: Path, overlong: str, words: int

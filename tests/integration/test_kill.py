@@ -205,15 +205,16 @@ def stop_in_training(task: Task, run: Path, number: signal.Signals, *, step: int
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "number", "step"),
     [
         ("lora", signal.SIGTERM, 5),
-        pytest.param("lora", signal.SIGINT, 6, marks=pytest.mark.slow),
-        pytest.param("freeze", signal.SIGTERM, 1, marks=pytest.mark.slow),
-        pytest.param("full", signal.SIGTERM, 30, marks=pytest.mark.slow),
-        pytest.param("two stages", signal.SIGTERM, 29, marks=pytest.mark.slow),
-        pytest.param("two stages", signal.SIGTERM, 35, marks=pytest.mark.slow),
+        ("lora", signal.SIGINT, 6),
+        ("freeze", signal.SIGTERM, 1),
+        ("full", signal.SIGTERM, 30),
+        ("two stages", signal.SIGTERM, 29),
+        ("two stages", signal.SIGTERM, 35),
     ],
 )
 def test_stopped_by_a_signal(

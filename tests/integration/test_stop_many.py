@@ -102,16 +102,17 @@ def stop_again_and_again(recipe: Path, folder: Path, number: int) -> tuple[list[
     return stops, outcomes
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(STOPS, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
-def test_stopped_at_any_moment(number: int, recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_stopped_at_any_moment(recipe: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     assert train(recipe, whole).finish(120).code == 0
     expected = outcome(whole)
     assert list(expected["losses"]) == list(range(1, 25))
-    stops, outcomes = stop_again_and_again(recipe, tmp_path, number)
+    stops, outcomes = stop_again_and_again(recipe, tmp_path, STOPS)
     assert [each for each in stops if each.code != ExitCode.STOPPED or each.within_s > GRACE_S] == []
     assert [each for each in outcomes if each != expected] == []
-    if number >= 50:
+    if STOPS >= 50:
         saw = {each.saw for each in stops}
         assert {"step", "saved", "validation"} <= saw
         assert saw & BEFORE_THE_FIRST_STEP

@@ -184,6 +184,7 @@ def check_long_lines(folder: Path, *names: str) -> None:
         assert each["peak"] < LINE_CAP, (name, each["peak"] // MIB)
 
 
+@pytest.mark.slow
 def test_a_line_just_above_the_limit(tmp_path: Path) -> None:
     write_long_files(tmp_path, 65)
     check_long_lines(tmp_path, "long.jsonl")

@@ -188,6 +188,7 @@ def test_there_are_about_forty_mutations() -> None:
     assert len(every) >= 60
 
 
+@pytest.mark.slow
 def test_damaged_rows_are_all_accounted_for(tmp_path: Path) -> None:
     check_all(tmp_path, SMALL)
 

@@ -104,6 +104,7 @@ ANY_ROW = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(DETERMINISTIC, max_examples=60)
 @given(
     rows=st.lists(ANY_ROW | VALUES, min_size=1, max_size=8),
@@ -127,6 +128,7 @@ def test_rows_of_any_shape(folder: Path, rows: list[Any], format_name: str, *, a
         assert all(message.content.strip() for message in row.messages if message.role != "system")
 
 
+@pytest.mark.slow
 @settings(DETERMINISTIC, max_examples=300)
 @given(
     place=st.floats(0, 1, exclude_max=True),

@@ -251,6 +251,7 @@ def renderers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Renderer]:
     return renderers_of(write_model_folder(tmp_path_factory.mktemp("everyone") / "model"))
 
 
+@pytest.mark.slow
 def test_targets_are_conserved(tmp_path: Path, renderers: dict[str, Renderer]) -> None:
     assert sum(check(case) for case in cases(tmp_path, renderers, SMALL)) > SMALL / 2
 

@@ -65,7 +65,8 @@ def unnoticed(checkpoints: Checkpoints, number: int) -> list[str]:
     return [f"{path.name} {byte}" for path, byte in flips(checkpoints, number) if not is_noticed(checkpoints, path)]
 
 
-@pytest.mark.parametrize("number", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [150, 1000])
 def test_every_flipped_bit_is_noticed(number: int, trained: Lab) -> None:
     assert unnoticed(trained.checkpoints, number) == []
 

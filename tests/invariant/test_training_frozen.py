@@ -45,6 +45,7 @@ def assert_only_moved(before: dict[str, Tensor], after: dict[str, Tensor], chose
         assert is_equal is (name not in chosen), name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(CONV1D_WARNING)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_lora_says_nothing_at_the_start(family: str, family_model: FamilyModel) -> None:

@@ -106,6 +106,7 @@ def test_the_keys_of_pieces_are_the_beginning_and_their_own() -> None:
     torch.testing.assert_close(expected, torch.cat(parts, dim=2).transpose(1, 2))
 
 
+@pytest.mark.slow
 def test_training_with_and_without_goes_the_same_way(tmp_path: Path, tiny_model: Path) -> None:
     rows = with_beginning(random_rows(14), 48, 1)
     losses, tokens = {}, {}

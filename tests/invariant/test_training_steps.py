@@ -153,6 +153,7 @@ def test_checkpointing_in_the_loop_warns_of_nothing(tiny_model: Path, tmp_path: 
     train(tiny_model, tmp_path, gradient_checkpointing=True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_:FutureWarning")
 def test_checkpointing_in_the_loop_gives_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
     first = train(tiny_model, tmp_path / "a")

@@ -58,7 +58,9 @@ def plain_answers(folder: Path, stop_ids: tuple[int, ...], *, beginning: int = 0
     return answers
 
 
-@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 3, 32])
+@pytest.mark.parametrize(
+    "batch_size", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(32, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_answers_are_those_of_transformers(family: str, batch_size: int, family_model: FamilyModel) -> None:
     folder = family_model(family)

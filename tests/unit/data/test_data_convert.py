@@ -114,6 +114,7 @@ def test_questions_and_answers_go_through_any_two_formats(through: str, conversa
     assert again(to, convert(middle, to)) == start
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(conversation=completions(), pair=st.permutations(TURNS))
 def test_any_conversation_goes_through_lists_of_turns(conversation: Conversation, pair: list[str]) -> None:

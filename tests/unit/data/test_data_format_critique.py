@@ -114,6 +114,7 @@ def test_rows_that_only_look_alike_stay_alpaca() -> None:
         assert detect_format([PUBLISHED | change]) == "alpaca"
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(critiques())
 def test_what_is_written_is_read_again(critique: Critique) -> None:

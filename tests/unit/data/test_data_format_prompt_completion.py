@@ -107,6 +107,7 @@ def test_what_is_refused(row: dict[str, Any], code: str) -> None:
     assert caught.value.code == code
 
 
+@pytest.mark.slow
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(completions())
 def test_what_is_written_is_read_again(conversation: Conversation) -> None:

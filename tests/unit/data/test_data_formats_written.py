@@ -67,6 +67,7 @@ def _unsound(draw: st.DrawFn) -> Conversation:
     return Conversation(tuple(draw(st.lists(message, max_size=4))), draw(tools))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", [*TURNS, *PLAIN])
 @settings(max_examples=100)
 @given(conversation=_unsound())

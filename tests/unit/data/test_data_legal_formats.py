@@ -180,6 +180,7 @@ def cail_rows(draw: st.DrawFn) -> dict[str, Any]:
     return row | ({"id": draw(names)} if draw(st.booleans()) else {})
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(cail_rows())
 def test_a_cail_row_comes_back_exactly(row: dict[str, Any]) -> None:
@@ -326,6 +327,7 @@ def test_the_examples_of_the_documentation_are_rows(format_: Format) -> None:
         assert parse(format_, format_.write(parse(format_, row))) == parse(format_, row)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_real_answers_with_their_statutes_come_back_exactly(shared: Path) -> None:
     rows = json.loads((shared / "law_lawyer_llama" / "legal_counsel_with_article_v2.json").read_text())

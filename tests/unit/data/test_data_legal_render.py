@@ -125,6 +125,7 @@ def shown(value: LegalRecord, kind: Kind) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(records(), st.sampled_from(ORDER))
 def test_a_rendering_gives_back_what_it_shows(value: LegalRecord, kind: Kind) -> None:

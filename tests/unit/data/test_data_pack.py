@@ -71,6 +71,7 @@ def test_packs_hold_the_same_lengths_whatever_the_order_of_the_rows(lengths: lis
     assert [[lengths[i] for i in pack] for pack in packs] == [[moved[i] for i in pack] for pack in packs_of_moved]
 
 
+@pytest.mark.slow
 def test_a_million_rows_are_packed_without_waste() -> None:
     """Quadratic code would take days."""
     lengths = np.minimum(np.random.default_rng(0).lognormal(4.5, 0.8, 1_000_000).astype(int) + 1, 2048)

@@ -164,6 +164,7 @@ def test_rows_not_chosen_for_evaluation_may_be_trained_on(tmp_path: Path, prepar
     check_sums(data)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, database=None, deadline=None, max_examples=40)
 @given(
     number=st.integers(2, 30),

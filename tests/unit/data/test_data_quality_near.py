@@ -2,13 +2,13 @@
 # ruff: noqa: RUF001  full-width and curly characters are what is tested
 
 import random
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from growth import is_linear
 from tuneloop.core.errors import ConfigError
 from tuneloop.data.quality.minhash import banding_for, estimates, signatures
 from tuneloop.data.quality.near import NearDuplicates, jaccard, near_duplicates, shingle_sets
@@ -131,6 +131,7 @@ def known_rows():
     return rows, plain_pairs(rows, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9])
 def test_nearly_all_pairs_are_found_and_none_is_invented(known_rows, threshold):
     rows, half_alike = known_rows
@@ -164,9 +165,7 @@ def test_pairs_are_in_order_and_differ():
 
 
 def test_a_long_line_of_marks_takes_linear_time():
-    start = time.process_time()
-    normalise("你" + "." * 200_000 + "x" + "! " * 100_000)
-    assert time.process_time() - start < 2
+    assert is_linear(lambda length: normalise("你" + "." * 2 * length + "x" + "! " * length), 25_000)
 
 
 def test_signatures_agree_as_often_as_the_texts_are_similar():
@@ -180,11 +179,10 @@ def test_signatures_agree_as_often_as_the_texts_are_similar():
 
 
 def test_a_row_copied_many_times_is_one_cluster_in_linear_time():
-    start = time.process_time()
-    found = near_duplicates(["The same row, again."] * 50_000 + ["Something else entirely."])
-    assert time.process_time() - start < 5
-    assert found.pairs[:, 0].tolist() == [0] * 49_999
-    assert found.clusters().tolist() == [0] * 50_000 + [50_000]
+    found = near_duplicates(["The same row, again."] * 5_000 + ["Something else entirely."])
+    assert found.pairs[:, 0].tolist() == [0] * 4_999
+    assert found.clusters().tolist() == [0] * 5_000 + [5_000]
+    assert is_linear(lambda copies: near_duplicates(["The same row, again."] * copies), 5_000)
 
 
 def test_a_crowd_that_shares_its_boilerplate_is_joined_without_pairing_all():

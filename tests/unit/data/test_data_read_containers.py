@@ -317,6 +317,7 @@ def test_cut_columns(tmp_path: Path) -> None:
     assert found == [*rows[:100], (101, "damaged"), *rows[200:]]
 
 
+@pytest.mark.slow
 @given(at=st.integers(0, 10_000), value=st.integers(0, 255))
 @settings(max_examples=120, deadline=None)
 @pytest.mark.parametrize("kind", ["parquet", "file", "stream"])

@@ -250,6 +250,7 @@ def has_double(value: object) -> bool:
     return isinstance(value, list) and any(has_double(inner) for inner in value)
 
 
+@pytest.mark.slow
 @given(value=values, escape=st.booleans())
 @settings(max_examples=600, deadline=None)
 def test_a_doubled_key_is_found_if_and_only_if_there_is_one(value: object, *, escape: bool) -> None:
@@ -260,6 +261,7 @@ def test_a_doubled_key_is_found_if_and_only_if_there_is_one(value: object, *, es
         assert parse_json(text) == json.loads(text)
 
 
+@pytest.mark.slow
 @given(
     value=st.lists(values, max_size=6),
     indent=st.sampled_from([None, 0, 2]),
@@ -353,6 +355,7 @@ def test_empty_array_has_no_rows_and_no_problem(tmp_path: Path) -> None:
     assert read_json(tmp_path, "[ ]\n") == []
 
 
+@pytest.mark.slow
 def test_rows_after_many_blank_lines(tmp_path: Path) -> None:
     for blank in (5000, 2_000_000):
         assert read(tmp_path, "\n" * blank + '{"a":1}\n') == [(blank + 1, {"a": 1})]
@@ -456,6 +459,7 @@ def test_files_that_hold_no_rows(tmp_path: Path, content: bytes, said: str) -> N
     assert said in refusal(tmp_path, content, "rows.data")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_real_files_lose_nothing(shared: Path) -> None:
     """Every JSON file of the collection, against a reader that holds it whole."""

@@ -98,6 +98,7 @@ def flip(path: Path, bit: int) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_any_shard_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "ROWS_A_SHARD", 2)
     blocks = [block_of(([at, 2, 3, 4], [(1, 4, 1.0)]), ([at] * 9, [(2, 9, 1.0)])) for at in range(3)]
@@ -226,6 +227,7 @@ def test_a_writer_killed_anywhere_leaves_no_store(tmp_path: Path, where: str, nu
     check_kill(tmp_path, where, number)
 
 
+@pytest.mark.slow
 def test_two_processes_build_one_store(tmp_path: Path) -> None:
     prepare_folder(tmp_path)
     both = [child(tmp_path) for _ in range(2)]

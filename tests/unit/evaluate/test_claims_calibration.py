@@ -59,6 +59,7 @@ def test_topics_of_the_untouched_part_were_not_looked_at_in_the_other_language_e
     assert held_out["en", "held_out"] == held_out["zh", "held_out"] == 10
 
 
+@pytest.mark.slow
 def test_the_stored_accuracy_without_embeddings_is_remade_to_the_last_digit() -> None:
     assert calibrate_embedded(None) == load_accuracies()[0]
 
@@ -130,6 +131,7 @@ def test_thresholds_by_hand() -> None:
     assert choose_threshold([0.1, 0.2, 0.7, 0.9], [False, True, False, True]) == pytest.approx(0.15)
 
 
+@pytest.mark.slow
 def test_a_threshold_never_saw_the_document_that_it_judges() -> None:
     folds = fold_of([document.document for document in DOCUMENTS])
     assert Counter(folds.values()).most_common()[0][1] - Counter(folds.values()).most_common()[-1][1] <= 1

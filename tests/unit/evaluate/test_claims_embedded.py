@@ -199,6 +199,7 @@ def test_tables_are_read_as_rows_and_columns() -> None:
     assert read_cells("Note: one line of 5 words only.") == []
 
 
+@pytest.mark.slow
 def test_long_and_strange_texts_take_no_time() -> None:
     texts = [
         "word " * 5_000,

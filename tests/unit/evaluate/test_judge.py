@@ -253,6 +253,7 @@ judge_pairs(config, pairs, Path(sys.argv[2]), key=None, hooks=Hooks())
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_no_verdict_is_paid_twice(fake: FakeEndpoint, tmp_path: Path) -> None:
     pairs = [pair(i, f"a{i}", f"b{i}") for i in range(10)]
     fake.answer = by_points(lambda text: ord(text[0]))

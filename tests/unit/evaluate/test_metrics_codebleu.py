@@ -151,6 +151,7 @@ def test_flow_is_read_behind_letters_outside_ascii() -> None:
     assert strict.read("数 = 甲 + 乙").flow == strict.read("x = a + b").flow
 
 
+@pytest.mark.slow
 def test_the_value_does_not_depend_on_the_process() -> None:
     """The package numbers the sources of a flow in a loop in the order of a set of strings."""
     program = (
@@ -247,6 +248,7 @@ def test_nested_loops_end() -> None:
     assert not deep.flow
 
 
+@pytest.mark.slow
 def test_long_texts_have_ngrams_alone() -> None:
     metric = CodeBleu("python")
     line = "x = a + b\n"

@@ -244,6 +244,7 @@ def check_gold(tasks: list[tuple[str, str, str]], *, spoil_each: int = 1) -> Non
     assert [name for (name, _, _), end in zip(spoiled, ends, strict=True) if end.kind == "passed"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_some_gold_programs_pass_and_spoiled_ones_do_not(shared: Path) -> None:
     check_gold([*list(mbpp(shared))[:10], *list(humaneval(shared))[:10]], spoil_each=4)

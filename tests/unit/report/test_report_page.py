@@ -308,6 +308,7 @@ def test_pauses_count_as_elapsed_time_but_not_as_training(train_only):
     assert "pauses included" in text
 
 
+@pytest.mark.slow
 def test_page_imports_without_torch():
     code = "import sys, tuneloop.report.page; sys.exit(any(n in sys.modules for n in ('torch', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -28,6 +28,7 @@ def run(folder: Path, base: Path, stage: StageConfig, tune: TuneConfig = TOP) ->
     return outcome(lab, lab.fit(watch)), watch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", [TOP, FreezeConfig(trainable_blocks=1)], ids=["lora", "freeze"])
 def test_the_cache_does_not_change_what_is_learned(tune: TuneConfig, tiny_model: Path, tmp_path: Path) -> None:
     """Sums come in another order, so the curves agree to rounding."""
@@ -38,6 +39,7 @@ def test_the_cache_does_not_change_what_is_learned(tune: TuneConfig, tiny_model:
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_memory_disk_and_a_cache_that_is_full_give_the_same_bits(tiny_model: Path, tmp_path: Path) -> None:
     expected, _ = run(tmp_path / "memory", tiny_model, CACHED)
     on_disk, _ = run(tmp_path / "disk", tiny_model, CACHED.replace(activation_cache="disk"))
@@ -110,6 +112,7 @@ def test_auto_takes_the_disk_where_memory_is_too_small(tiny_model: Path, tmp_pat
     on_disk.file.close()
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_time_and_nothing_else(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

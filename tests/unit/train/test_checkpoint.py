@@ -129,6 +129,7 @@ def part_of(checkpoints: Checkpoints, manifest: Manifest, part: str) -> Path:
     return checkpoints.folder / "blobs" / blob
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_every_flipped_bit_is_noticed_and_the_older_checkpoint_is_used(part: str, tmp_path: Path) -> None:
     """Every byte of the file, one bit each. A flip that leaves a manifest's values as they were would do no harm."""

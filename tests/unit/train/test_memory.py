@@ -63,6 +63,7 @@ def test_bytes_of_weights_gradients_and_moments(tune: TuneConfig, moving: int, t
     assert estimate.total == sum(parts)
 
 
+@pytest.mark.slow
 def test_one_micro_batch_makes_its_gradients_in_the_room_of_its_activations(tiny_model: Path) -> None:
     many, alone = (estimated(tiny_model, FullConfig(), tokens=200, accumulates=value) for value in (True, False))
     assert alone.gradients == many.gradients

@@ -151,6 +151,7 @@ def test_steps_of_a_training_add_up(tiny_model: Path, tmp_path: Path, monkeypatc
     assert {PART_LABEL + "attention", DATA_LABEL, "aten::mm"} <= names
 
 
+@pytest.mark.slow
 def test_products_are_all_the_work_there_is(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     profile, _ = profiled(tiny_model, tmp_path, 2, monkeypatch, tune=FullConfig())
     assert profile is not None
@@ -159,6 +160,7 @@ def test_products_are_all_the_work_there_is(tiny_model: Path, tmp_path: Path, mo
     assert 0.9 < done / profile.flops < 1.15
 
 
+@pytest.mark.slow
 def test_a_training_that_is_shorter_is_profiled_to_its_end(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ def test_stopped_in_the_middle_of_a_validation(
     assert of_steps(stopped.events + watch.events, "validation") == of_steps(events, "validation")
 
 
+@pytest.mark.slow
 def test_stopped_again_and_again(tiny_model: Path, tmp_path: Path, uninterrupted: Uninterrupted) -> None:
     """One step a start, in both stages."""
     expected, _ = uninterrupted("lora", TWO_STAGES)
@@ -297,6 +298,7 @@ def validations(watch: Watch) -> dict[int, float]:
     return {event["step"]: event["loss"] for event in watch.of_kind("validation")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_keep_best_or_last(keep: str, tiny_model: Path, tmp_path: Path) -> None:
     lab = Lab(tiny_model, tmp_path, tune=FullConfig(), stages=(OVERFIT.replace(keep=keep),))
@@ -439,6 +441,7 @@ def test_if_all_checkpoints_are_damaged_nothing_is_trained(tiny_model: Path, tmp
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_damaged_best_checkpoint_never_comes_out(tiny_model: Path, tmp_path: Path) -> None:
     lab = Lab(tiny_model, tmp_path, tune=FullConfig(), stages=(OVERFIT,))
     result = lab.fit()
@@ -447,6 +450,7 @@ def test_a_damaged_best_checkpoint_never_comes_out(tiny_model: Path, tmp_path: P
         lab.fit()
 
 
+@pytest.mark.slow
 def test_at_every_save_two_manifests_and_no_orphan(tiny_model: Path, tmp_path: Path) -> None:
     lab = Lab(tiny_model, tmp_path, tune=FullConfig(), stages=(OVERFIT,))
     counts: list[int] = []

@@ -79,6 +79,7 @@ def misread(ledger: Ledger, lab: Lab) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [64, 512])
 def test_killed_at_a_step_every_row_comes_once_an_epoch(
     tokens: int, shallow: Path, tmp_path: Path, computed: list[list[tuple[int, ...]]]

@@ -187,6 +187,7 @@ def put_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoints, "_clean", keep_promises)
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_published_first_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_later(monkeypatch)
     assert fail_everywhere(tmp_path, FAULTS["killed"]) != []

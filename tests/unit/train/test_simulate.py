@@ -105,6 +105,7 @@ def test_frozen_blocks_save_nothing(tmp_path: Path) -> None:
     assert one.flops < half.flops < whole.flops
 
 
+@pytest.mark.slow
 def test_checkpointing_needs_less_memory_and_most_of_a_forward_pass_more(tmp_path: Path) -> None:
     folder = deep_model(tmp_path, blocks=12)
     micro = MicroBatch((80,), 10)
