@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= runs/harbour
+# Compiled modules are kept, whatever the environment says: thousands are imported by each test worker and each command.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install dev demo test check lint types layers fast slow clean
 
