@@ -303,3 +303,4 @@ def test_a_whole_run_stopped_or_killed_in_every_phase(
     assert outcome(run) == outcome(expected)
     assert finished_files(run) == finished_files(expected)
     assert not list((run / "export").glob(".*"))
+    assert not list(run.glob("round-*/eval/outputs-*"))

@@ -1,7 +1,7 @@
 """A model and held-out rows to samples, and samples to scores: the same way before and after."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from tuneloop.evaluate.metrics.registry import build_metric, expand_metrics
 from tuneloop.evaluate.metrics.segment import resolve_language
 from tuneloop.evaluate.records import Comparison, Sample, Score
 from tuneloop.evaluate.stats import compare, score_set
+from tuneloop.evaluate.tasks.samples import Output, OutputLog
+from tuneloop.generate.answer import Generated
 from tuneloop.generate.engine import Engine
 from tuneloop.model.backbone import CausalModel
 from tuneloop.objectives.measure import measure_batches
@@ -36,7 +38,7 @@ class HeldOut:
     """The same rows, rendered."""
 
 
-def evaluate_model(
+def evaluate_model(  # noqa: PLR0913 - an evaluation is made of these
     model: CausalModel,
     renderer: Renderer,
     held_out: HeldOut,
@@ -44,22 +46,29 @@ def evaluate_model(
     *,
     seed: int,
     hooks: Hooks,
+    log: OutputLog | None = None,
 ) -> list[Sample]:
     """The loss of every row, and the model's own answer to its last question; plain text asks nothing.
 
+    Args:
+        model: with its adapter, if it has one.
+        renderer: of its prompt contract.
+        held_out: the rows.
+        config: what is measured, and how answers are chosen.
+        seed: of answers that are drawn by chance.
+        hooks: "generated" tells how many are answered.
+        log: keeps each answer as it comes; those that it has already are not asked for again.
+
     Raises:
         StoppedError: an end was asked for.
+        NonFiniteError: the loss of a row is not a number.
     """
     losses = row_losses(model, held_out.tokens, stop=hooks.stop)
     for row, loss in zip(held_out.rows, losses, strict=True):
         if not math.isfinite(loss):
             raise NonFiniteError(f"{row.origin}: the model's loss on this row is {loss}: its weights are not sound.")
     asked = [index for index, row in enumerate(held_out.rows) if not row.is_text]
-    rows = [held_out.rows[index] for index in asked]
-    prompts = [renderer.encode_prompt(row.before_answer(), tools=row.tools) for row in rows]
-    engine = Engine(model, renderer.contract.stop_ids, config.generate)
-    answers = dict(zip(asked, engine.generate(prompts, seed=seed, hooks=hooks) if prompts else [], strict=True))
-    texts = {index: renderer.decode(answer.ids) for index, answer in answers.items()}
+    answers = _answer(model, renderer, {index: held_out.rows[index] for index in asked}, config, seed, hooks, log)
     references = [_reference(renderer, row, held_out.tokens[index]) for index, row in enumerate(held_out.rows)]
     metrics = _metrics(config, [references[index] for index in asked]) if asked else []
     return [
@@ -67,16 +76,51 @@ def evaluate_model(
             row=str(row.origin),
             prompt=show_conversation(row.before_answer()),
             reference=references[index],
-            output=texts.get(index, ""),
-            output_tokens=len(answers[index].ids) if index in answers else 0,
+            output=answers[index].text if index in answers else "",
+            output_tokens=answers[index].output_tokens if index in answers else 0,
             finished=answers[index].finished if index in answers else True,
             loss=losses[index],
             target_tokens=held_out.tokens[index].num_targets,
-            scores=_sample_values(metrics, texts[index], references[index]) if index in answers else {},
+            scores=_sample_values(metrics, answers[index].text, references[index]) if index in answers else {},
             is_text=row.is_text,
         )
         for index, row in enumerate(held_out.rows)
     ]
+
+
+def _answer(  # noqa: PLR0913 - all of them are what an answer depends on
+    model: CausalModel,
+    renderer: Renderer,
+    rows: Mapping[int, Row],
+    config: EvaluateConfig,
+    seed: int,
+    hooks: Hooks,
+    log: OutputLog | None,
+) -> dict[int, Output]:
+    """The answer to each row by its place, those of the log first."""
+    answers = {} if log is None else {place: output for (place, _), output in log.outputs.items()}
+    if answers:
+        hooks.emit("resumed_outputs", done=len(answers), total=len(rows))
+    missing = [place for place in rows if place not in answers]
+    if not missing:
+        return answers
+    prompts = [renderer.encode_prompt(rows[place].before_answer(), tools=rows[place].tools) for place in missing]
+
+    def keep(number: int, generated: Generated) -> None:
+        output = Output(
+            question=missing[number],
+            text=renderer.decode(generated.ids),
+            prompt_tokens=len(prompts[number]),
+            output_tokens=len(generated.ids),
+            finished=generated.finished,
+        )
+        answers[missing[number]] = output
+        if log is not None:
+            log.add(output)
+
+    engine = Engine(model, renderer.contract.stop_ids, config.generate)
+    engine.generate(prompts, seed=seed, hooks=hooks, keys=missing, on_answer=keep)
+    return answers
 
 
 def _reference(renderer: Renderer, row: Row, tokens: TokenRow) -> str:

@@ -6,12 +6,13 @@ from typing import Any
 from tuneloop.core.errors import ModelError
 from tuneloop.core.events import last_by_step
 from tuneloop.core.records import package_versions
-from tuneloop.core.store import hash_file, write_json
+from tuneloop.core.store import delete_files, hash_file, hash_json, write_json
 from tuneloop.data.records import DatasetRecord
 from tuneloop.data.stream import StreamedRows
 from tuneloop.deploy.adapter import merge
 from tuneloop.evaluate.records import EvalRecord
 from tuneloop.evaluate.run import HeldOut, compare_samples, evaluate_model, score_samples
+from tuneloop.evaluate.tasks.samples import open_outputs
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.hardware import peak_memory_bytes
 from tuneloop.model.load import load_model
@@ -129,12 +130,23 @@ def load_round(session: Session, plan: Plan, number: int) -> CausalModel:
 def _evaluate(session: Session, plan: Plan, model: CausalModel, *, number: int, parent: str) -> None:
     begun = time.perf_counter()
     held_out = HeldOut(session.data.eval_rows, list(session.data.eval))
-    with session.phase("evaluate", number):
+    identity = {
+        "base": session.base_hash,
+        "parent": parent,
+        "contract": session.renderer.contract.hash,
+        "rows": session.data.eval.sha256,
+        "generate": plan.evaluate.generate.model_dump(mode="json"),
+        "seed": plan.seed,
+        "hardware": [session.hardware.device.type, session.hardware.precision],
+    }
+    path = session.folder.samples(number)
+    kept = path.with_name(f"outputs-{hash_json(identity)[:12]}.jsonl")
+    with session.phase("evaluate", number), open_outputs(kept, identity) as log:
         samples = evaluate_model(
-            model, session.renderer, held_out, plan.evaluate, seed=plan.seed, hooks=session.hooks(number)
+            model, session.renderer, held_out, plan.evaluate, seed=plan.seed, hooks=session.hooks(number), log=log
         )
     session.folder.write_samples(number, samples)
-    path = session.folder.samples(number)
+    delete_files(path.parent.glob("outputs-*.jsonl"))
     base_samples = session.folder.read_samples(0) if number else []
     EvalRecord(
         **session.provenance(plan, parent),
