@@ -70,6 +70,7 @@ class VllmResponder:
                 vllm.SamplingParams(
                     temperature=config.temperature,
                     top_p=config.top_p,
+                    top_k=config.top_k or -1,  # its word for all
                     max_tokens=config.max_new_tokens,
                     stop_token_ids=stops,
                     seed=derive_seed(seed, "generate", ask.question, ask.sample) % 2**31,
