@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuneloop import __version__
-from tuneloop.cli import chat, data, doctor, evaluate, harness, importing, judge, plan, run, score
+from tuneloop.cli import augment, chat, data, doctor, evaluate, harness, importing, judge, plan, run, score
 from tuneloop.cli.options import as_json_asked, print_json
 from tuneloop.core.errors import TuneloopError
 
@@ -35,6 +35,7 @@ chat.register(app)
 doctor.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(judge.app, name="judge")
+app.add_typer(augment.app, name="augment")
 app.command("import")(importing.import_config)
 
 

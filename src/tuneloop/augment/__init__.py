@@ -1,0 +1,1 @@
+"""Records to new rows: what a teacher writes, checked before it is learned."""
