@@ -25,7 +25,7 @@ class Written:
     row: Question
     teacher: str
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, str]:
         """The published layout, and where it came from."""
         return write_layout(self.critique) | {"id": str(self.row.origin), "teacher": self.teacher}
 
