@@ -88,6 +88,13 @@ def test_a_model_answers_first_and_is_criticised(
     assert {row["teacher"] for row in written(out)} >= {"teacher-1"}
 
 
+def test_answers_and_critiques_of_one_model_are_counted_apart(rows: Path, fake: FakeEndpoint, tmp_path: Path) -> None:
+    words = ("augment", "critique", rows, "--teacher", fake.url, "--answers-from", fake.url, "--model", "m")
+    result = tuneloop(*words, "--out", tmp_path / "critiques.jsonl", "--json")
+    assert result.code == 0, result.err
+    assert result.json["calls"] == len(fake.bodies) == 10
+
+
 def test_killed_and_gone_on_with(fake: FakeEndpoint, tmp_path: Path) -> None:
     out = tmp_path / "critiques.jsonl"
     many = tmp_path / "many.jsonl"
@@ -113,6 +120,7 @@ def test_killed_and_gone_on_with(fake: FakeEndpoint, tmp_path: Path) -> None:
     [
         (("--teacher", "programmatic:poetry"), "there is no programmatic teacher"),
         (("--teacher", "http://127.0.0.1:1/v1"), "needs --model"),
+        (("--teacher", "programmatic", "--teacher", "programmatic"), "named twice"),
         (("--teacher", "programmatic", "--column", "colour=red"), "question=, answer= or gold="),
         (("--teacher", "programmatic", "--match", "poetry"), "poetry"),
         (("--teacher", "programmatic", "--column", "question=nothing"), "no row of it"),

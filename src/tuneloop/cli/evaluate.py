@@ -112,18 +112,12 @@ class _Target:
 
     def endpoint(self) -> "EndpointConfig | None":
         """What describes an endpoint, where the target is one."""
-        from tuneloop.core.config import load_source, parse_config
-        from tuneloop.generate.endpoint_config import EndpointConfig
+        from tuneloop.pipeline.opening import find_endpoint
 
-        if self.name.startswith(("http://", "https://")):
-            if self.model is None:
-                raise ConfigError("an endpoint needs --model: the name that it is asked for.")
-            return EndpointConfig(base_url=self.name, model=self.model, api_key_env=self.api_key_env)
-        if self.model is not None or self.api_key_env is not None:
+        is_url = self.name.startswith(("http://", "https://"))
+        if not is_url and (self.model is not None or self.api_key_env is not None):
             raise ConfigError("--model and --api-key-env belong to an endpoint's URL.")
-        if self.name.endswith((".yaml", ".yml")):
-            return parse_config(EndpointConfig, load_source(Path(self.name)))
-        return None
+        return find_endpoint(self.name, model=self.model, api_key_env=self.api_key_env)
 
 
 @dataclass(frozen=True)

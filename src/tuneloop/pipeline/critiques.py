@@ -16,7 +16,6 @@ from tuneloop.augment.endpoint_teacher import EndpointTeacher
 from tuneloop.augment.local_teacher import LocalTeacher
 from tuneloop.augment.program import ProgramTeacher
 from tuneloop.augment.teacher import Assignment, Teacher
-from tuneloop.core.config import load_source, parse_config
 from tuneloop.core.errors import ConfigError, DataError
 from tuneloop.core.hooks import Hooks
 from tuneloop.core.store import hash_file, own_folder, write_jsonl
@@ -26,9 +25,8 @@ from tuneloop.generate.budget import Spending
 from tuneloop.generate.chat import ChatParameters, Completion
 from tuneloop.generate.config import GenerateConfig
 from tuneloop.generate.endpoint import CallPlan
-from tuneloop.generate.endpoint_config import EndpointConfig
 from tuneloop.model.source import environment
-from tuneloop.pipeline.opening import find_model
+from tuneloop.pipeline.opening import file_name, find_endpoint, find_model
 
 PROGRAMS = {"arithmetic": criticise}
 _TEACHER = ChatParameters(temperature=0.3, top_p=0.95, max_tokens=3200)
@@ -121,7 +119,7 @@ def _let_answer(run: CritiqueRun, rows: Sequence[Question], hooks: Hooks) -> tup
     assert run.answers_from is not None
     asked = [(row, sample) for row in rows for sample in range(run.num_answers)]
     assignments = [Assignment((Message("user", row.question),), sample=sample) for row, sample in asked]
-    with _open_teachers(run, (run.answers_from,), _ANSWERS, _LOCAL_ANSWERS) as [teacher]:
+    with _open_teachers(run, (run.answers_from,), _ANSWERS, _LOCAL_ANSWERS, role="answers-") as [teacher]:
         found = dict(teacher.write(assignments, hooks=hooks))
         spent = teacher.spent
     answered = []
@@ -136,45 +134,33 @@ def _let_answer(run: CritiqueRun, rows: Sequence[Question], hooks: Hooks) -> tup
 
 @contextlib.contextmanager
 def _open_teachers(
-    run: CritiqueRun, names: Sequence[str], parameters: ChatParameters, local: GenerateConfig
+    run: CritiqueRun, names: Sequence[str], parameters: ChatParameters, local: GenerateConfig, *, role: str = ""
 ) -> Iterator[list[Teacher]]:
+    """Each with a log of its own; a model that answers and criticises has one for each `role`, counted apart."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"the teacher '{twice[0]}' is named twice.")
     with contextlib.ExitStack() as stack:
         teachers = []
         for name in names:
-            teacher = _open_teacher(run, name, parameters, local)
+            teacher = _open_teacher(run, name, parameters, local, role)
             stack.callback(teacher.close)
             teachers.append(teacher)
         yield teachers
 
 
-def _open_teacher(run: CritiqueRun, name: str, parameters: ChatParameters, local: GenerateConfig) -> Teacher:
+def _open_teacher(run: CritiqueRun, name: str, parameters: ChatParameters, local: GenerateConfig, role: str) -> Teacher:
     kind, _, program = name.partition(":")
     if kind == "programmatic":
         chosen = program or "arithmetic"
         if chosen not in PROGRAMS:
             raise ConfigError(f"there is no programmatic teacher '{chosen}'. Choose {', '.join(PROGRAMS)}.")
         return ProgramTeacher(chosen, PROGRAMS[chosen])
-    log = run.calls / f"{_file_name(name)}.jsonl"
-    endpoint = _endpoint(run, name, parameters)
+    log = run.calls / f"{role}{file_name(name) or 'teacher'}.jsonl"
+    endpoint = find_endpoint(name, model=run.model, api_key_env=run.api_key_env, parameters=parameters)
     if endpoint is not None:
         return EndpointTeacher.open(endpoint, log, environment(), seed=run.seed)
     named = find_model(name)
     return LocalTeacher(named.load(), named.renderer, local, log, name=name, sha256=named.sha256(), seed=run.seed)
-
-
-def _endpoint(run: CritiqueRun, name: str, parameters: ChatParameters) -> EndpointConfig | None:
-    if name.startswith(("http://", "https://")):
-        if run.model is None:
-            raise ConfigError(f"{name}: an endpoint needs --model: the name that it is asked for.")
-        return EndpointConfig(base_url=name, model=run.model, api_key_env=run.api_key_env, parameters=parameters)
-    if name.endswith((".yaml", ".yml")):
-        return parse_config(EndpointConfig, load_source(Path(name)))
-    return None
-
-
-def _file_name(name: str) -> str:
-    kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)
-    return kept.strip("-.")[-80:] or "teacher"
 
 
 def _record(

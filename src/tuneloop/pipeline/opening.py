@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuneloop.core.config import load_source, parse_config
 from tuneloop.core.errors import ConfigError, ModelError
 from tuneloop.core.store import hash_file, hash_json, read_json
 from tuneloop.data.contract import load_renderer
 from tuneloop.data.prompt import Renderer
 from tuneloop.deploy.adapter import BASE_FILE, load_adapter, merge
 from tuneloop.deploy.contract import CONTRACT_FILE, read_contract
+from tuneloop.generate.chat import ChatParameters
+from tuneloop.generate.endpoint_config import EndpointConfig
 from tuneloop.model.backbone import CausalModel
 from tuneloop.model.config import HardwareConfig, ModelConfig
 from tuneloop.model.hardware import choose_hardware
@@ -97,6 +100,36 @@ def find_model(source: str, *, template: str | None = None) -> NamedModel:
     described = adapter or folder
     renderer, warnings = _renderer_of(described, folder, template)
     return NamedModel(source, folder, adapter, rounding, renderer, warnings)
+
+
+def find_endpoint(
+    name: str, *, model: str | None, api_key_env: str | None, parameters: ChatParameters | None = None
+) -> EndpointConfig | None:
+    """The endpoint that a name means, a URL or a YAML file that describes one; None where it means a model here.
+
+    Args:
+        name: what a person gave.
+        model: of a URL: the name that it is asked for.
+        api_key_env: of a URL: the environment variable that holds the key.
+        parameters: of a URL: how it is asked; None is the usual.
+
+    Raises:
+        ConfigError: a URL without a model; a file that is not as described.
+    """
+    if name.startswith(("http://", "https://")):
+        if model is None:
+            raise ConfigError(f"{name}: an endpoint needs --model: the name that it is asked for.")
+        asked = parameters or ChatParameters()
+        return EndpointConfig(base_url=name, model=model, api_key_env=api_key_env, parameters=asked)
+    if name.endswith((".yaml", ".yml")):
+        return parse_config(EndpointConfig, load_source(Path(name)))
+    return None
+
+
+def file_name(name: str) -> str:
+    """A model's name as part of a path: without what a file name cannot hold; "" where nothing is left."""
+    kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name.rstrip("/"))
+    return kept.strip("-.")[-80:]
 
 
 def _renderer_of(described: Path, weights: Path, template: str | None) -> tuple[Renderer, tuple[str, ...]]:

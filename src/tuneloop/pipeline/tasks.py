@@ -32,7 +32,7 @@ from tuneloop.evaluate.tasks.vllm import VllmResponder
 from tuneloop.generate.endpoint import Endpoint
 from tuneloop.generate.endpoint_config import EndpointConfig
 from tuneloop.model.source import environment
-from tuneloop.pipeline.opening import find_model
+from tuneloop.pipeline.opening import file_name, find_model
 
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl"
@@ -204,8 +204,7 @@ def evaluate_endpoint(config: EndpointConfig, run: TaskRun, hooks: Hooks) -> Tas
 
 def default_folder(task: str, model: str) -> Path:
     """`runs/eval/TASK/MODEL`, with what a file name cannot hold left out."""
-    kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in model.rstrip("/"))
-    return Path("runs/eval") / task / (kept.strip("-.")[-80:] or "model")
+    return Path("runs/eval") / task / (file_name(model) or "model")
 
 
 def as_json(record: TaskRecord, folder: Path) -> dict[str, Any]:
