@@ -102,13 +102,13 @@ def _read_decay(reading: Reading, key: str) -> None:
 def share_of_steps(part: float, steps: int) -> float:
     """`part` / `steps` with few digits, so that `steps` times it, rounded up, is `part` again.
 
-    By hand: 20 of 200 is 0.1; 20 of 300 is 0.066666666, since 0.066667 would be 21 steps.
+    By hand: 20 of 200 is 0.1; 20 of 300 is 0.066666666, since 0.066667 would be 21 steps; 111 of 3,125 is 0.035519999,
+    since 3,125 times 0.03552 is a little more than 111 in floating point.
     """
     share = part / steps
-    near = round(share, 6)
-    if math.ceil(near * steps) == math.ceil(part):
-        return near
-    return math.floor(share * 1e9) / 1e9 or share
+    below = math.floor(share * 1e9)
+    shares = (round(share, 6), below / 1e9, (below - 1) / 1e9)
+    return next((near for near in shares if math.ceil(near * steps) == math.ceil(part)), share)
 
 
 def _read_warmup(reading: Reading, dialect: Dialect, kind: str) -> None:

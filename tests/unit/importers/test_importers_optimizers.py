@@ -212,3 +212,8 @@ def test_wsd_falls_as_the_trainers_does(steps: int, decay: int, tmp_path: Path) 
 def test_a_share_of_the_steps_gives_the_steps_back(steps: int, data: st.DataObject) -> None:
     part = data.draw(st.integers(1, steps))
     assert math.ceil(steps * share_of_steps(part, steps)) == part
+
+
+def test_a_share_that_is_rounded_up_by_floating_point_is_taken_from_below() -> None:
+    assert 3125 * 0.03552 > 111
+    assert share_of_steps(111, 3125) == 0.035519999
